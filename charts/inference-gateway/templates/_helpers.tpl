@@ -1,0 +1,30 @@
+{{/*
+Stops on values that contradict each other, and on a CA bundle that is missing or holds a key.
+*/}}
+{{- define "inference-gateway.validate" -}}
+{{- if not (contains "BEGIN CERTIFICATE" .Values.caBundle) -}}
+{{- fail "caBundle: expected the platform's CA certificate in PEM form (key ca.crt of Secret cert-manager/rhai-ca), found none. Without it the gateway's pods cannot start: install the pki layer first and pass the certificate." -}}
+{{- end -}}
+{{- if contains "PRIVATE KEY" .Values.caBundle -}}
+{{- fail "caBundle: expected certificates only, found a private key. The value ends in a ConfigMap: pass ca.crt, not tls.key." -}}
+{{- end -}}
+{{- if not (or .Values.http.enabled .Values.https.enabled) -}}
+{{- fail "http.enabled and https.enabled: expected at least one listener, found none. Enable one of them." -}}
+{{- end -}}
+{{- if and .Values.https.enabled (eq (int .Values.http.port) (int .Values.https.port)) .Values.http.enabled -}}
+{{- fail (printf "http.port and https.port: expected different ports, found %d for both." (int .Values.http.port)) -}}
+{{- end -}}
+{{- end }}
+
+{{/*
+Which namespaces may attach routes to a listener.
+*/}}
+{{- define "inference-gateway.allowedRoutes" -}}
+namespaces:
+  from: {{ .Values.allowedRoutes.from }}
+  {{- if eq .Values.allowedRoutes.from "Selector" }}
+  selector:
+    matchLabels:
+      {{ .Values.allowedRoutes.label.name }}: {{ .Values.allowedRoutes.label.value | quote }}
+  {{- end }}
+{{- end }}
