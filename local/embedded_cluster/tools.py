@@ -55,6 +55,7 @@ PROGRAMS = (
     Program("kube-apiserver", "cluster", "k8s.io/kubernetes/cmd/kube-apiserver"),
     Program("kube-controller-manager", "cluster", "k8s.io/kubernetes/cmd/kube-controller-manager"),
     Program("kube-scheduler", "cluster", "k8s.io/kubernetes/cmd/kube-scheduler"),
+    Program("kubectl", "cluster", "k8s.io/kubernetes/cmd/kubectl"),
     Program("etcd", "cluster", "go.etcd.io/etcd/server/v3"),
     Program("helm", "cluster", "helm.sh/helm/v3/cmd/helm"),
     Program("cert-manager", "cluster", "./cmd/cert-manager"),
