@@ -1,0 +1,1 @@
+"""The logic of the inference platform installer, importable without Ansible."""

@@ -1,0 +1,180 @@
+"""Honesty of the catalogue beyond its shape: references resolve, nothing is unpinned."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from inference_platform.catalog.load import Catalog
+from inference_platform.findings import ERROR, WARNING, Finding
+from inference_platform.paths import CHARTS
+
+Check = Callable[[Catalog], Iterator[Finding]]
+
+
+def check(catalog: Catalog) -> list[Finding]:
+    """Every problem of the catalogue. Unpinned CRD files are warnings, the rest errors."""
+    return [finding for part in _CHECKS for finding in part(catalog)]
+
+
+def _problem(code: str, where: str, expected: str, found: str, remedy: str, severity: str = ERROR) -> Finding:
+    return Finding(code, severity, f"catalog/{where}", expected, found, remedy)
+
+
+def _needs_name_layers(catalog: Catalog) -> Iterator[Finding]:
+    names = {layer["name"] for layer in catalog.layers}
+    for layer in catalog.layers:
+        for need in layer.get("needs", []):
+            if need["layer"] not in names:
+                yield _problem(
+                    "IP-CAT-001",
+                    f"layers.yml {layer['name']}.needs",
+                    "the name of a layer",
+                    need["layer"],
+                    "Name a layer of layers.yml.",
+                )
+
+
+def _layers_have_gates(catalog: Catalog) -> Iterator[Finding]:
+    names = {layer["name"] for layer in catalog.layers}
+    for name in sorted(names ^ set(catalog.gates)):
+        yield _problem(
+            "IP-CAT-002",
+            "gates.yml",
+            "a gate for every layer and a layer for every gate",
+            name,
+            "Add the missing gate or layer.",
+        )
+
+
+def _charts_exist(catalog: Catalog) -> Iterator[Finding]:
+    for layer in catalog.layers:
+        for release in layer.get("releases", []):
+            if not (CHARTS / release["chart"] / "Chart.yaml").is_file():
+                yield _problem(
+                    "IP-CAT-003",
+                    f"layers.yml {layer['name']}.releases",
+                    "a folder of charts/ with a Chart.yaml",
+                    release["chart"],
+                    "Add the chart or correct its name.",
+                )
+
+
+def _crd_sets_exist(catalog: Catalog) -> Iterator[Finding]:
+    used = {entry["set"] for layer in catalog.layers for entry in layer.get("crds", [])}
+    gated = {
+        name
+        for groups in catalog.gates.values()
+        for group in groups
+        for item in group["checks"]
+        for name in item.get("sets", [])
+    }
+    for name in sorted((used | gated) - set(catalog.crds)):
+        yield _problem("IP-CAT-004", "crds.yml", f"the CRD set {name}", "nothing", "Add the set to the lock.")
+
+
+def _release_versions_are_locked(catalog: Catalog) -> Iterator[Finding]:
+    for key, release in catalog.releases.items():
+        where = f"releases/{key}.yml"
+        for path, images in _image_choices(release):
+            for name, version in images.items():
+                if version not in catalog.images.get(name, {}).get("digests", {}):
+                    yield _problem(
+                        "IP-CAT-005",
+                        f"{where} {path}.{name}",
+                        "an image and version of images.yml",
+                        version,
+                        "Lock the digest in images.yml.",
+                    )
+        lines = release["engine_lines"].values()
+        for crds in [release["crds"], *(line.get("crds", {}) for line in lines)]:
+            for name, version in crds.items():
+                if version not in catalog.crds.get(name, {}):
+                    yield _problem(
+                        "IP-CAT-006",
+                        f"{where} crds.{name}",
+                        "a CRD set and version of crds.yml",
+                        version,
+                        "Lock the files in crds.yml.",
+                    )
+
+
+def _image_choices(release: dict[str, Any]) -> Iterator[tuple[str, dict[str, str]]]:
+    yield "images", release["images"]
+    for name, line in release["engine_lines"].items():
+        yield f"engine_lines.{name}.images", line.get("images", {})
+        for layer, images in line.get("delegated_images", {}).items():
+            yield f"engine_lines.{name}.delegated_images.{layer}", images
+
+
+def _related_images_are_chosen(catalog: Catalog) -> Iterator[Finding]:
+    for key, release in catalog.releases.items():
+        for user, entries in release["related_images"].items():
+            for entry in entries:
+                if entry["image"] not in release["images"]:
+                    yield _problem(
+                        "IP-CAT-007",
+                        f"releases/{key}.yml related_images.{user}",
+                        "an image of the release",
+                        entry["image"],
+                        "Choose a version of the image under images.",
+                    )
+
+
+def _releases_use_known_names(catalog: Catalog) -> Iterator[Finding]:
+    for key, release in catalog.releases.items():
+        for kind, used, known in (
+            ("distribution", release["distributions"], catalog.distributions),
+            ("provider", release["providers"], catalog.providers),
+            (
+                "line of the cloud manager",
+                [choice["engine_line"] for choice in release["providers"].values()],
+                release["engine_lines"],
+            ),
+        ):
+            for name in used:
+                if name not in known:
+                    yield _problem("IP-CAT-008", f"releases/{key}.yml", f"a known {kind}", name, "Correct the name.")
+
+
+def _crd_files_are_pinned(catalog: Catalog) -> Iterator[Finding]:
+    for name, versions in catalog.crds.items():
+        for version, files in versions.items():
+            for file in files:
+                if "unpinned" in file:
+                    yield _problem(
+                        "IP-CAT-009",
+                        f"crds.yml {name}.{version} {file['name']}",
+                        "a url and its sha256",
+                        file["unpinned"],
+                        "Pin the file when its source is known.",
+                        WARNING,
+                    )
+
+
+def _locks_are_sorted(catalog: Catalog) -> Iterator[Finding]:
+    lists = {"images.yml": list(catalog.images), "crds.yml": list(catalog.crds)}
+    lists |= {f"images.yml {name}": list(image["digests"]) for name, image in catalog.images.items()}
+    for name, versions in catalog.crds.items():
+        lists[f"crds.yml {name}"] = list(versions)
+        for version, files in versions.items():
+            lists[f"crds.yml {name}.{version}"] = [file["name"] for file in files]
+    for key, release in catalog.releases.items():
+        lists[f"releases/{key}.yml images"] = list(release["images"])
+        lists[f"releases/{key}.yml crds"] = list(release["crds"])
+    for where, names in lists.items():
+        if names != sorted(set(names)):
+            yield _problem("IP-CAT-010", where, "names in order, each once", ", ".join(names), "Sort the entries.")
+
+
+_CHECKS: tuple[Check, ...] = (
+    _needs_name_layers,
+    _layers_have_gates,
+    _charts_exist,
+    _crd_sets_exist,
+    _release_versions_are_locked,
+    _related_images_are_chosen,
+    _releases_use_known_names,
+    _crd_files_are_pinned,
+    _locks_are_sorted,
+)

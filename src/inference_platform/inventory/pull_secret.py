@@ -1,0 +1,99 @@
+"""Check the pull secret file without ever showing what is in it."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from inference_platform.findings import Finding, show
+from inference_platform.problems import Reporter
+
+VARIABLE = "pull_secret_file"
+ENVIRONMENT = "REGISTRY_AUTH_FILE"
+
+MISSING = "IP-INV-010"
+UNREADABLE = "IP-INV-011"
+MALFORMED = "IP-INV-012"
+NO_CREDENTIALS = "IP-INV-013"
+
+
+def pull_secret_path(variables: Mapping[str, Any], environ: Mapping[str, str]) -> Path | None:
+    """The pull secret file of the inventory, else that of the environment, else None."""
+    text = variables.get(VARIABLE) or environ.get(ENVIRONMENT)
+    return Path(str(text)).expanduser() if text else None
+
+
+def check_pull_secret(
+    variables: Mapping[str, Any], environ: Mapping[str, str], registry: str, report: Reporter
+) -> Iterator[Finding]:
+    """Findings about the pull secret file: it exists, is a Docker config, and knows ``registry``."""
+    path = pull_secret_path(variables, environ)
+    where = (VARIABLE,)
+    if path is None:
+        yield report.error(
+            MISSING,
+            where,
+            f"a Docker config.json with credentials for {registry}",
+            "no path",
+            f"Set {VARIABLE} to its path, or put the path into the environment variable {ENVIRONMENT}.",
+        )
+        return
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        yield report.error(
+            UNREADABLE,
+            where,
+            "a readable file",
+            f"{show(str(path))}: {error.strerror}",
+            f"Correct the path in {VARIABLE} or {ENVIRONMENT}, or make the file readable.",
+        )
+        return
+    except UnicodeDecodeError:
+        text = ""
+    yield from _check_content(text, path, registry, report)
+
+
+def _check_content(text: str, path: Path, registry: str, report: Reporter) -> Iterator[Finding]:
+    auths = _auths(text)
+    if auths is None:
+        yield report.error(
+            MALFORMED,
+            (VARIABLE,),
+            'JSON of the form {"auths": {"<registry>": {"auth": "<base64>"}}}',
+            f"{show(str(path))} with something else",
+            f"Write it with: podman login --authfile {path} {registry}",
+        )
+    elif not _has_credentials(auths.get(registry)):
+        yield report.error(
+            NO_CREDENTIALS,
+            (VARIABLE,),
+            f"credentials (user and password) for {registry}",
+            f"{show(str(path))} with credentials for {', '.join(sorted(map(str, auths))) or 'no registry'}",
+            f"Add them with: podman login --authfile {path} {registry}",
+        )
+
+
+def _auths(text: str) -> dict[str, Any] | None:
+    try:
+        content = json.loads(text)
+    except ValueError:
+        return None
+    auths = content.get("auths") if isinstance(content, dict) else None
+    return auths if isinstance(auths, dict) else None
+
+
+def _has_credentials(entry: Any) -> bool:
+    if not isinstance(entry, dict):
+        return False
+    if entry.get("username") and entry.get("password"):
+        return True
+    try:
+        user, _, password = base64.b64decode(str(entry.get("auth", "")), validate=True).partition(b":")
+    except (binascii.Error, ValueError):
+        return False
+    return bool(user and password)

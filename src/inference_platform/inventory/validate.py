@@ -1,0 +1,124 @@
+"""All findings about an inventory, before anything talks to a cluster."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from inference_platform import schema
+from inference_platform.catalog.load import Catalog, load
+from inference_platform.findings import ERROR, Finding, errors, show
+from inference_platform.inventory.pull_secret import check_pull_secret
+from inference_platform.inventory.role_inputs import role_inputs
+from inference_platform.models.pipeline import render
+from inference_platform.platform.resolve import check_settings, resolve, setting
+from inference_platform.problems import Reporter
+from inference_platform.schema import SchemaMistake
+from inference_platform.sources import Sources
+
+UNREADABLE_FILE = "IP-INV-006"
+
+# Names that Ansible itself gives a meaning in an inventory.
+_ANSIBLE_PREFIX = "ansible_"
+
+
+def settings_of(variables: Mapping[str, Any]) -> dict[str, Any]:
+    """The variables of the platform among all that Ansible knows for a host."""
+    known = schema.load_schema("inventory")["properties"]
+    return {name: variables[name] for name in known if name in variables}
+
+
+def validate(
+    variables: Mapping[str, Any],
+    sources: Sources | None = None,
+    catalog: Catalog | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> list[Finding]:
+    """Every finding about what the user wrote, in one go.
+
+    ``variables``: the platform variables with their values (``settings_of``), or a plain
+    inventory mapping. ``sources``: adds file and line, and the names of variables that the
+    inventory files define but the platform does not know. ``environ``: the environment
+    (default: that of the process).
+    """
+    catalog = catalog or load()
+    sources = sources or Sources()
+    report = Reporter(sources, [entry for entry in catalog.renamed if entry["in"] == "inventory"])
+    findings = [*_unreadable_files(sources), *_schema_findings(variables, sources, report)]
+    wrong = _names_with_errors(variables)
+    settings = {name: value for name, value in variables.items() if name not in wrong}
+    if not wrong & {"platform_release", "distribution", "provider"}:
+        findings += check_settings(settings, catalog, sources)
+    findings += _pull_secret_findings(settings, catalog, report, environ)
+    findings += _model_findings(settings, findings, catalog, sources)
+    return findings
+
+
+def _unreadable_files(sources: Sources) -> Iterator[Finding]:
+    for file in sources.unreadable:
+        yield Finding(
+            UNREADABLE_FILE,
+            ERROR,
+            sources.shown(file),
+            "YAML",
+            file.problem,
+            "Correct the syntax.",
+        )
+
+
+def _schema_findings(variables: Mapping[str, Any], sources: Sources, report: Reporter) -> list[Finding]:
+    names = {**dict.fromkeys(sources.variables), **dict.fromkeys(variables)}
+    return report.of_schema([*_unknown(names), *_mistakes(variables)])
+
+
+def _mistakes(variables: Mapping[str, Any]) -> list[SchemaMistake]:
+    checker = schema.validator(schema.load_schema("inventory"))
+    return schema.mistakes(settings_of(variables), checker)
+
+
+def _unknown(names: Iterable[str]) -> Iterator[SchemaMistake]:
+    known = schema.load_schema("inventory")["properties"]
+    for name in names:
+        if name not in known and not _is_foreign(name):
+            yield SchemaMistake(
+                schema.UNKNOWN_KEY,
+                (name,),
+                "a variable of the platform, of a role, or of Ansible",
+                show(name),
+                schema.close_names(name, sorted({*known, *role_inputs()})),
+            )
+
+
+def _is_foreign(name: str) -> bool:
+    return name.startswith(_ANSIBLE_PREFIX) or name in role_inputs()
+
+
+def _names_with_errors(variables: Mapping[str, Any]) -> set[str]:
+    return {str(mistake.path[0]) for mistake in _mistakes(variables)}
+
+
+def _pull_secret_findings(
+    settings: Mapping[str, Any],
+    catalog: Catalog,
+    report: Reporter,
+    environ: Mapping[str, str] | None,
+) -> list[Finding]:
+    distribution = catalog.distributions.get(str(setting(settings, "distribution")), {})
+    registry = distribution.get("pull_secret_registry")
+    if registry is None:
+        return []
+    return list(check_pull_secret(settings, os.environ if environ is None else environ, registry, report))
+
+
+def _model_findings(
+    settings: Mapping[str, Any], findings: list[Finding], catalog: Catalog, sources: Sources
+) -> list[Finding]:
+    """Rules of the models; they need a plan, so platform settings must be right first."""
+    if errors(finding for finding in findings if finding.code.startswith("IP-PLT")):
+        return []
+    if not {"platform_release", "provider"} <= set(settings):
+        return []
+    platform = resolve(settings, catalog, sources).to_dict()
+    models = setting(settings, "models")
+    return render(models, setting(settings, "model_defaults"), platform, sources).findings

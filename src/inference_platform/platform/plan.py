@@ -1,0 +1,67 @@
+"""The plan: what is installed, in which order, from which artifacts. Plain data."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Release:
+    """One Helm release of a layer: release name, chart folder, namespace."""
+
+    name: str
+    chart: str
+    namespace: str
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One layer, with only the parts that this plan really has.
+
+    ``ownership`` is managed (this installer), delegated (the cloud manager) or external
+    (was there before). ``needs`` are the layers of this plan that come before; ``crds``
+    the CRD sets that this installer applies.
+    """
+
+    name: str
+    title: str
+    ownership: str
+    needs: list[str]
+    releases: list[Release]
+    crds: list[str]
+    waits_for: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything later steps need to know about the platform.
+
+    ``engine_line`` and ``engine`` are None without a cloud manager. ``images`` are full
+    references by digest. ``crds`` holds, per set, the version and the files (name, url,
+    sha256, and only_if_absent where the CRD must be left alone if present) of every set
+    that a layer applies or a gate asks for. ``gates`` holds the resolved checks per layer.
+    ``versions`` are component versions for chart values and the report. ``serving`` is
+    what rendering a model needs to know. ``pull_secret`` never holds the content.
+    """
+
+    release: str
+    version: str
+    distribution: str
+    provider: str
+    engine_line: str | None
+    namespaces: dict[str, str]
+    ownership: dict[str, str]
+    layers: list[Layer]
+    images: dict[str, str]
+    related_images: dict[str, list[dict[str, str]]]
+    pull_secret: dict[str, Any]
+    crds: dict[str, dict[str, Any]]
+    gates: dict[str, list[dict[str, Any]]]
+    engine: dict[str, Any] | None
+    versions: dict[str, str]
+    serving: dict[str, Any]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The plan as nested dicts and lists, safe to hand to Ansible or to JSON."""
+        return asdict(self)

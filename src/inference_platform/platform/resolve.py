@@ -1,0 +1,344 @@
+"""Resolve settings and catalogue into a plan, or refuse with reasons.
+
+The rules of ownership follow what the real cloud managers were seen to do
+(observed-operators.md sections 1 and 2); they are data in ``catalog/releases``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from inference_platform.catalog.load import Catalog, CatalogError, holds, load
+from inference_platform.findings import Finding, InventoryError, errors, show
+from inference_platform.platform.gates import resolve_gate
+from inference_platform.platform.graph import order
+from inference_platform.platform.plan import Layer, Plan, Release
+from inference_platform.problems import Reporter
+from inference_platform.schema import close_names, load_schema, or_list
+from inference_platform.sources import Sources
+
+NO_ENGINE = "none"
+MANAGED = "managed"
+DELEGATED = "delegated"
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """What was chosen, with the parts of the catalogue it points to."""
+
+    release: dict[str, Any]
+    distribution: str
+    provider: str
+    engine_line: str
+    ownership: dict[str, str]
+
+    @property
+    def line(self) -> dict[str, Any]:
+        return dict(self.release["engine_lines"][self.engine_line])
+
+
+def resolve(settings: Mapping[str, Any], catalog: Catalog | None = None, sources: Sources | None = None) -> Plan:
+    """The plan for the platform settings of an inventory.
+
+    Raises InventoryError with every finding when release, distribution, provider or
+    ownership do not exist or do not go together.
+    """
+    catalog = catalog or load()
+    findings = check_settings(settings, catalog, sources)
+    if errors(findings):
+        raise InventoryError(findings)
+    return _plan(_choose(settings, catalog), catalog)
+
+
+def check_settings(
+    settings: Mapping[str, Any], catalog: Catalog | None = None, sources: Sources | None = None
+) -> list[Finding]:
+    """Every reason why ``settings`` cannot become a plan; empty when they can."""
+    catalog = catalog or load()
+    report = Reporter(sources)
+    findings = list(_unknown_names(settings, catalog, report))
+    if not findings:
+        findings = list(_impossible_combinations(settings, catalog, report))
+    return findings
+
+
+def setting(settings: Mapping[str, Any], name: str) -> Any:
+    """The value of a setting, or the default that the inventory schema gives it."""
+    value = settings.get(name)
+    return load_schema("inventory")["properties"][name].get("default") if value is None else value
+
+
+def _unknown_names(settings: Mapping[str, Any], catalog: Catalog, report: Reporter) -> Iterator[Finding]:
+    for code, name, known, title in (
+        ("IP-PLT-001", "platform_release", catalog.releases, "release"),
+        ("IP-PLT-002", "distribution", catalog.distributions, "distribution"),
+        ("IP-PLT-003", "provider", catalog.providers, "provider"),
+    ):
+        value = setting(settings, name)
+        if not isinstance(value, (str, int, float)) or str(value) not in known:
+            close = close_names(str(value), known) if isinstance(value, str) else ()
+            hint = f" Did you mean {or_list(close)}?" if close else ""
+            yield report.error(
+                code,
+                (name,),
+                f"a {title} of the catalogue: {or_list(known)}",
+                show(value),
+                f"Set {name} to {or_list(known)}.{hint}",
+            )
+
+
+def _impossible_combinations(settings: Mapping[str, Any], catalog: Catalog, report: Reporter) -> Iterator[Finding]:
+    release = catalog.releases[str(settings["platform_release"])]
+    distribution = str(setting(settings, "distribution"))
+    provider = str(settings["provider"])
+    if distribution not in release["distributions"]:
+        yield report.error(
+            "IP-PLT-004",
+            ("distribution",),
+            f"a distribution that release {release['release']} has: {or_list(release['distributions'])}",
+            show(distribution),
+            f"Set distribution to {or_list(release['distributions'])}.",
+        )
+    if provider not in release["providers"]:
+        yield report.error(
+            "IP-PLT-005",
+            ("provider",),
+            f"a provider that release {release['release']} has: {or_list(release['providers'])}",
+            show(provider),
+            f"Set provider to {or_list(release['providers'])}.",
+        )
+    else:
+        yield from _refused_ownership(settings, release, provider, report)
+
+
+def _refused_ownership(
+    settings: Mapping[str, Any], release: dict[str, Any], provider: str, report: Reporter
+) -> Iterator[Finding]:
+    line_name = _engine_line(settings, release, provider)
+    line = release["engine_lines"][line_name]
+    manager = (
+        "without a cloud manager"
+        if line_name == NO_ENGINE
+        else f"with the cloud manager of the {line_name} line, which {provider} uses in release {release['release']}"
+    )
+    for layer, wanted in (setting(settings, "ownership") or {}).items():
+        possible = line["ownership"].get(layer, [])
+        if possible and wanted not in possible:
+            refusal = line["refusals"][wanted]
+            yield report.error(
+                "IP-PLT-006",
+                ("ownership", layer),
+                f"{or_list(possible)} {manager}",
+                f"{wanted}; {refusal['reason']}",
+                f"The nearest that works: {refusal['nearest']}.",
+            )
+
+
+def _engine_line(settings: Mapping[str, Any], release: dict[str, Any], provider: str) -> str:
+    if setting(settings, "cloud_manager") == NO_ENGINE:
+        return NO_ENGINE
+    return str(release["providers"][provider]["engine_line"])
+
+
+def _choose(settings: Mapping[str, Any], catalog: Catalog) -> _Choice:
+    release = catalog.releases[str(settings["platform_release"])]
+    provider = str(settings["provider"])
+    line = _engine_line(settings, release, provider)
+    possible = release["engine_lines"][line]["ownership"]
+    wanted = setting(settings, "ownership") or {}
+    return _Choice(
+        release=release,
+        distribution=str(setting(settings, "distribution")),
+        provider=provider,
+        engine_line=line,
+        ownership={name: str(wanted.get(name, possible[name][0])) for name in sorted(possible)},
+    )
+
+
+def _plan(choice: _Choice, catalog: Catalog) -> Plan:
+    release = choice.release
+    namespaces = {
+        name: namespace
+        for name, namespace in release["namespaces"].items()
+        if name != "cloud_manager" or choice.engine_line != NO_ENGINE
+    }
+    layers = _layers(choice, catalog, namespaces)
+    crds = _crds(choice, catalog)
+    engine = _engine(choice, catalog, namespaces)
+    images = _images(choice, catalog)
+    return Plan(
+        release=release["release"],
+        version=release["version"],
+        distribution=choice.distribution,
+        provider=choice.provider,
+        engine_line=None if choice.engine_line == NO_ENGINE else choice.engine_line,
+        namespaces=namespaces,
+        ownership=choice.ownership,
+        layers=layers,
+        images=images,
+        related_images={
+            user: [{"name": entry["name"], "value": images[entry["image"]]} for entry in entries]
+            for user, entries in release["related_images"].items()
+        },
+        pull_secret={"name": release["pull_secret"], "namespaces": sorted(namespaces.values())},
+        crds=crds,
+        gates=_gates(choice, catalog, layers, crds, namespaces, engine),
+        engine=engine,
+        versions=_with_delegated(choice, dict(release["versions"]), "delegated_versions"),
+        serving=_serving(choice, catalog, namespaces),
+    )
+
+
+def _facts_of(layer: Mapping[str, Any], choice: _Choice) -> dict[str, str]:
+    facts = {
+        "release": choice.release["release"],
+        "distribution": choice.distribution,
+        "provider": choice.provider,
+        "engine_line": choice.engine_line,
+    }
+    chosen = choice.ownership.get(layer["name"]) if layer.get("dependency") else None
+    if chosen is None:
+        rules = layer.get("ownership", [])
+        chosen = next((rule["is"] for rule in rules if holds(rule["when"], facts)), MANAGED)
+    return {**facts, "ownership": chosen}
+
+
+def _layers(choice: _Choice, catalog: Catalog, namespaces: Mapping[str, str]) -> list[Layer]:
+    facts = {layer["name"]: _facts_of(layer, choice) for layer in catalog.layers}
+    present = [layer for layer in catalog.layers if holds(layer.get("when"), facts[layer["name"]])]
+    names = [layer["name"] for layer in present]
+    needs = {
+        layer["name"]: [
+            need["layer"]
+            for need in layer.get("needs", [])
+            if holds(need.get("when"), facts[layer["name"]]) and need["layer"] in names
+        ]
+        for layer in present
+    }
+    by_name = {layer["name"]: layer for layer in present}
+    return [_layer(by_name[name], needs[name], facts[name], namespaces) for name in order(names, needs)]
+
+
+def _layer(
+    layer: Mapping[str, Any], needs: list[str], facts: Mapping[str, str], namespaces: Mapping[str, str]
+) -> Layer:
+    return Layer(
+        name=layer["name"],
+        title=layer["title"],
+        ownership=facts["ownership"],
+        needs=needs,
+        releases=[
+            Release(entry["name"], entry["chart"], namespaces[entry["namespace"]])
+            for entry in layer.get("releases", [])
+            if holds(entry.get("when"), facts)
+        ],
+        crds=[entry["set"] for entry in layer.get("crds", []) if holds(entry.get("when"), facts)],
+        waits_for=layer["waits_for"],
+    )
+
+
+def _with_delegated(choice: _Choice, chosen: dict[str, str], key: str) -> dict[str, str]:
+    for layer, versions in choice.line.get(key, {}).items():
+        if choice.ownership.get(layer) == DELEGATED:
+            chosen |= versions
+    return chosen
+
+
+def _images(choice: _Choice, catalog: Catalog) -> dict[str, str]:
+    chosen = {**choice.release["images"], **choice.line.get("images", {})}
+    chosen = _with_delegated(choice, chosen, "delegated_images")
+    return {
+        name: f"{catalog.images[name]['repository']}@{catalog.images[name]['digests'][version]}"
+        for name, version in sorted(chosen.items())
+    }
+
+
+def _crds(choice: _Choice, catalog: Catalog) -> dict[str, dict[str, Any]]:
+    versions = {**choice.release["crds"], **choice.line.get("crds", {})}
+    sets = {
+        name: {"version": version, "files": [dict(file) for file in catalog.crds[name][version]]}
+        for name, version in sorted(versions.items())
+    }
+    engine = catalog.providers[choice.provider].get("engine")
+    if engine and "cloud-manager" in sets:
+        wanted = f"{engine['plural']}.infrastructure.opendatahub.io"
+        files = [file for file in sets["cloud-manager"]["files"] if file["name"] == wanted]
+        sets["cloud-manager"]["files"] = files
+    return sets
+
+
+def _engine(choice: _Choice, catalog: Catalog, namespaces: Mapping[str, str]) -> dict[str, Any] | None:
+    if choice.engine_line == NO_ENGINE:
+        return None
+    engine = catalog.providers[choice.provider].get("engine")
+    if engine is None:
+        raise CatalogError(f"providers.yml {choice.provider} has no engine, but the release gives it a line")
+    dependencies: dict[str, Any] = {}
+    for name, entry in sorted(choice.line["dependencies"].items()):
+        managed = choice.ownership[entry["layer"]] == DELEGATED
+        configuration = {field: namespaces[namespace] for field, namespace in entry.get("configuration", {}).items()}
+        dependencies[name] = {
+            "managementPolicy": "Managed" if managed else "Unmanaged",
+            **({"configuration": configuration} if configuration else {}),
+        }
+    return {
+        "kind": engine["kind"],
+        "plural": engine["plural"],
+        "name": engine["name"],
+        "spec": {"dependencies": dependencies},
+    }
+
+
+def _serving(choice: _Choice, catalog: Catalog, namespaces: Mapping[str, str]) -> dict[str, Any]:
+    serving = choice.release["serving"]
+    provider = catalog.providers[choice.provider]
+    registry = catalog.distributions[choice.distribution].get("pull_secret_registry")
+    return {
+        "api_version": serving["api_version"],
+        "gateway": {
+            "name": serving["gateway"],
+            "namespace": namespaces["applications"],
+            "address_required": provider["gateway_gate"] == "Programmed",
+        },
+        "scheduler_containers": list(serving["scheduler_containers"]),
+        "args_pass_through_shell": serving["args_pass_through_shell"],
+        "scheduler_config": serving["scheduler_config"],
+        "pull_secret": choice.release["pull_secret"] if registry else None,
+        "gpu": provider["gpu"],
+    }
+
+
+def _gates(
+    choice: _Choice,
+    catalog: Catalog,
+    layers: list[Layer],
+    crds: Mapping[str, Mapping[str, Any]],
+    namespaces: Mapping[str, str],
+    engine: Mapping[str, Any] | None,
+) -> dict[str, list[dict[str, Any]]]:
+    condition = catalog.providers[choice.provider]["gateway_gate"]
+    facts: dict[str, Any] = {
+        "version": choice.release["version"],
+        "provider": choice.provider,
+        "pull_secret": choice.release["pull_secret"],
+        "preset_prefix": choice.release["presets"]["prefix"],
+        "preset_names": list(choice.release["presets"]["names"]),
+        "gateway_condition": condition,
+        "all_namespaces": sorted(namespaces.values()),
+        **{f"namespaces.{name}": namespace for name, namespace in namespaces.items()},
+        **{f"engine.{key}": value for key, value in (engine or {}).items() if key != "spec"},
+    }
+    crd_names = {name: [file["name"] for file in entry["files"]] for name, entry in crds.items()}
+    by_name = {layer["name"]: layer for layer in catalog.layers}
+    return {
+        layer.name: resolve_gate(
+            layer.name,
+            catalog,
+            {**_facts_of(by_name[layer.name], choice), "gateway_condition": condition},
+            facts,
+            crd_names,
+        )
+        for layer in layers
+    }

@@ -1,0 +1,187 @@
+"""Where each variable of an inventory was written: file and line.
+
+Values come from Ansible (templated, merged); this module reads the same YAML files a
+second time, only for their positions. A variable it does not find (extra vars, dynamic
+inventories, encrypted files) simply has no position.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import yaml
+
+from inference_platform.schema import KeyPath
+
+_SUFFIXES = {"", ".yml", ".yaml", ".json"}
+_VAULT_MARK = "$ANSIBLE_VAULT"
+
+
+@dataclass(frozen=True)
+class UnreadableFile:
+    """A file of the inventory that is no YAML: its path, the line, and what the parser said."""
+
+    path: Path
+    line: int
+    problem: str
+
+
+@dataclass
+class Sources:
+    """Positions of the variables of one inventory.
+
+    ``variables`` maps each top-level variable to the key node and value node of its
+    strongest definition with the file it is in; ``unreadable`` lists files with syntax
+    errors.
+    """
+
+    variables: dict[str, tuple[Path, yaml.Node, yaml.Node]] = field(default_factory=dict)
+    unreadable: list[UnreadableFile] = field(default_factory=list)
+
+    @classmethod
+    def load(cls, inventories: Iterable[str | os.PathLike[str]]) -> Sources:
+        """Read inventories as given to ``ansible-playbook -i``: folders or files.
+
+        Definitions are taken in Ansible's order of strength: variables in the inventory
+        file, group_vars/all, other group_vars, host_vars; later files beat earlier ones.
+        """
+        sources = cls()
+        for inventory in map(Path, inventories):
+            for path in _inventory_files(inventory):
+                sources._add_hosts_file(path)
+            for path in _variable_files(inventory if inventory.is_dir() else inventory.parent):
+                sources._add_variables_file(path)
+        return sources
+
+    def where(self, path: KeyPath) -> str:
+        """``path`` with the file and line of its value: "inventories/eks/group_vars/all.yml:3 provider".
+
+        For a value that is not in the file (a missing key, something templated) the line
+        is that of the closest parent that is.
+        """
+        text = dotted(path)
+        found = self.variables.get(str(path[0])) if path else None
+        if found is None:
+            return text
+        file, key, value = found
+        node = _deepest(key, value, path[1:])
+        return f"{_shown(file)}:{node.start_mark.line + 1} {text}"
+
+    def _add_variables_file(self, path: Path) -> None:
+        root = self._compose(path)
+        if isinstance(root, yaml.MappingNode):
+            self._add_mapping(path, root)
+
+    def _add_hosts_file(self, path: Path) -> None:
+        root = self._compose(path)
+        if isinstance(root, yaml.MappingNode):
+            for group in _values(root):
+                self._add_group(path, group)
+
+    def _add_group(self, path: Path, group: yaml.Node) -> None:
+        parts = _entries(group)
+        if "vars" in parts:
+            self._add_mapping(path, parts["vars"])
+        for child in _values(parts.get("children")):
+            self._add_group(path, child)
+        for host in _values(parts.get("hosts")):
+            self._add_mapping(path, host)
+
+    def _add_mapping(self, path: Path, node: yaml.Node) -> None:
+        if isinstance(node, yaml.MappingNode):
+            for key, value in node.value:
+                self.variables[str(key.value)] = (path, key, value)
+
+    def _compose(self, path: Path) -> yaml.Node | None:
+        text = path.read_text(encoding="utf-8")
+        if text.startswith(_VAULT_MARK):
+            return None
+        try:
+            return yaml.compose(text, Loader=yaml.SafeLoader)
+        except yaml.MarkedYAMLError as error:
+            mark = error.problem_mark or error.context_mark
+            line = mark.line + 1 if mark else 1
+            self.unreadable.append(UnreadableFile(path, line, error.problem or "not YAML"))
+        except yaml.reader.ReaderError as error:
+            line = text[: error.position].count("\n") + 1
+            self.unreadable.append(UnreadableFile(path, line, error.reason))
+        return None
+
+    def shown(self, file: UnreadableFile) -> str:
+        """The position of an unreadable file, for a message."""
+        return f"{_shown(file.path)}:{file.line}"
+
+
+def dotted(path: KeyPath) -> str:
+    """A path as text: ("models", 0, "gpu") is "models[0].gpu"."""
+    text = ""
+    for part in path:
+        text += f"[{part}]" if isinstance(part, int) else (f".{part}" if text else str(part))
+    return text
+
+
+def _inventory_files(inventory: Path) -> list[Path]:
+    if inventory.is_file():
+        return [inventory] if inventory.suffix in _SUFFIXES - {""} else []
+    return sorted(path for path in inventory.glob("*") if path.suffix in _SUFFIXES - {""} and path.is_file())
+
+
+def _variable_files(folder: Path) -> Iterator[Path]:
+    groups = folder / "group_vars"
+    yield from _files_of(groups, "all")
+    if groups.is_dir():
+        names = sorted({path.name.split(".")[0] for path in groups.iterdir()} - {"all", ""})
+        for name in names:
+            yield from _files_of(groups, name)
+    hosts = folder / "host_vars"
+    if hosts.is_dir():
+        for name in sorted({path.name for path in hosts.iterdir()}):
+            yield from _files_of(hosts, Path(name).stem if (hosts / name).is_file() else name)
+
+
+def _files_of(folder: Path, name: str) -> list[Path]:
+    single = [folder / f"{name}{suffix}" for suffix in sorted(_SUFFIXES)]
+    found = [path for path in single if path.is_file()]
+    if (folder / name).is_dir():
+        found += sorted(
+            path
+            for path in (folder / name).rglob("*")
+            if path.is_file() and path.suffix in _SUFFIXES and not path.name.startswith(".")
+        )
+    return found
+
+
+def _entries(node: yaml.Node | None) -> dict[str, yaml.Node]:
+    if not isinstance(node, yaml.MappingNode):
+        return {}
+    return {str(key.value): value for key, value in node.value}
+
+
+def _values(node: yaml.Node | None) -> list[yaml.Node]:
+    return list(_entries(node).values())
+
+
+def _deepest(key: yaml.Node, value: yaml.Node, rest: KeyPath) -> yaml.Node:
+    """The node to point at: the key of a mapping entry, the item of a list."""
+    here = key
+    for part in rest:
+        if isinstance(part, int):
+            if not isinstance(value, yaml.SequenceNode) or part >= len(value.value):
+                return here
+            here = value = value.value[part]
+        else:
+            pairs = value.value if isinstance(value, yaml.MappingNode) else []
+            match = next((pair for pair in pairs if str(pair[0].value) == part), None)
+            if match is None:
+                return here
+            here, value = match
+    return here
+
+
+def _shown(path: Path) -> str:
+    absolute = path.resolve()
+    here = Path.cwd()
+    return str(absolute.relative_to(here)) if absolute.is_relative_to(here) else str(absolute)
