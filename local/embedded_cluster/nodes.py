@@ -1,0 +1,112 @@
+"""Node objects from a flavour file (`nodes/<flavour>.yml`)."""
+
+from __future__ import annotations
+
+import datetime
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from embedded_cluster.kube import Object
+from embedded_cluster.network import KUBELET_PORT, Network
+
+FLAVOURS = Path(__file__).resolve().parent / "nodes"
+
+
+@dataclass(frozen=True)
+class Flavour:
+    """The contents of one flavour file."""
+
+    name: str
+    data: dict[str, Any]
+
+    @classmethod
+    def load(cls, name: str) -> Flavour:
+        """Read a flavour; raises ValueError naming the known ones."""
+        path = FLAVOURS / f"{name}.yml"
+        if not path.is_file():
+            known = ", ".join(sorted(item.stem for item in FLAVOURS.glob("*.yml")))
+            raise ValueError(f"node flavour: expected one of {known}, found {name!r}")
+        return cls(name, yaml.safe_load(path.read_text()))
+
+    @property
+    def node_names(self) -> list[str]:
+        return [node["name"] for node in self.data["nodes"]]
+
+    @property
+    def load_balancer(self) -> dict[str, Any]:
+        """delay_seconds, kind (ip or hostname) and hostname template."""
+        return dict(self.data["load_balancer"])
+
+
+def node_objects(flavour: Flavour, network: Network, now: datetime.datetime) -> list[Object]:
+    """Node objects, ready from the start, with addresses of `network`."""
+    stamp = now.strftime("%Y-%m-%dT%H:%M:%SZ")
+    return [
+        _node_object(flavour, node, index, network, stamp) for index, node in enumerate(flavour.data["nodes"])
+    ]
+
+
+def _node_object(flavour: Flavour, node: dict[str, Any], index: int, network: Network, stamp: str) -> Object:
+    node_type = flavour.data["types"][node["type"]]
+    labels = {
+        **flavour.data["common_labels"],
+        **node_type.get("labels", {}),
+        "kubernetes.io/hostname": node["name"],
+        "node.kubernetes.io/instance-type": node["type"],
+        "topology.kubernetes.io/zone": node["zone"],
+    }
+    address = network.node_address(index)
+    return {
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": {"name": node["name"], "labels": labels},
+        "spec": {
+            "podCIDR": network.node_pod_cidr(index),
+            "podCIDRs": [network.node_pod_cidr(index)],
+            "providerID": f"embedded://{flavour.name}/{node['zone']}/{node['name']}",
+        },
+        "status": {
+            "addresses": [
+                {"type": "InternalIP", "address": address},
+                {"type": "Hostname", "address": node["name"]},
+            ],
+            "allocatable": node_type["allocatable"],
+            "capacity": node_type["capacity"],
+            "conditions": [_condition(*item, stamp=stamp) for item in _CONDITIONS],
+            "daemonEndpoints": {"kubeletEndpoint": {"Port": KUBELET_PORT}},
+            "nodeInfo": {
+                "architecture": flavour.data["common_labels"]["kubernetes.io/arch"],
+                "operatingSystem": flavour.data["common_labels"]["kubernetes.io/os"],
+                "bootID": "",
+                "containerRuntimeVersion": "embedded://0",
+                "kernelVersion": "embedded",
+                "kubeProxyVersion": "",
+                "kubeletVersion": flavour.data["kubelet_version"],
+                "machineID": node["name"],
+                "osImage": "embedded cluster",
+                "systemUUID": node["name"],
+            },
+        },
+    }
+
+
+_CONDITIONS = (
+    ("Ready", "True", "KubeletReady", "kubelet is posting ready status"),
+    ("MemoryPressure", "False", "KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
+    ("DiskPressure", "False", "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
+    ("PIDPressure", "False", "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
+)
+
+
+def _condition(kind: str, status: str, reason: str, message: str, *, stamp: str) -> Object:
+    return {
+        "type": kind,
+        "status": status,
+        "reason": reason,
+        "message": message,
+        "lastHeartbeatTime": stamp,
+        "lastTransitionTime": stamp,
+    }
