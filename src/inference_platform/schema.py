@@ -88,7 +88,7 @@ def _explain(error: ValidationError, prefix: KeyPath) -> Iterator[SchemaMistake]
     path = prefix + tuple(error.absolute_path)
     rule = cast("Mapping[str, Any]", error.schema)
     if error.validator == "additionalProperties":
-        yield from _unknown_keys(error.instance, rule, path)
+        yield from _unknown_keys(cast("Mapping[str, Any]", error.instance), rule, path)
     elif error.validator == "required":
         # One error per missing key; the message is the only place that tells which.
         missing = next(key for key in rule["required"] if error.message.startswith(repr(key)))

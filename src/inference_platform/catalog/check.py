@@ -9,6 +9,8 @@ from inference_platform.catalog.load import Catalog
 from inference_platform.findings import ERROR, WARNING, Finding
 from inference_platform.paths import CHARTS
 
+_OWNERSHIP = ("managed", "delegated", "external")
+
 Check = Callable[[Catalog], Iterator[Finding]]
 
 
@@ -137,6 +139,21 @@ def _releases_use_known_names(catalog: Catalog) -> Iterator[Finding]:
                     yield _problem("IP-CAT-008", f"releases/{key}.yml", f"a known {kind}", name, "Correct the name.")
 
 
+def _refusals_have_reasons(catalog: Catalog) -> Iterator[Finding]:
+    for key, release in catalog.releases.items():
+        for name, line in release["engine_lines"].items():
+            possible = line["ownership"].values()
+            refused = {word for word in _OWNERSHIP if any(word not in choices for choices in possible)}
+            for word in sorted(refused - set(line["refusals"])):
+                yield _problem(
+                    "IP-CAT-011",
+                    f"releases/{key}.yml engine_lines.{name}.refusals",
+                    "a reason for every ownership that is not possible",
+                    word,
+                    "Add reason and nearest.",
+                )
+
+
 def _crd_files_are_pinned(catalog: Catalog) -> Iterator[Finding]:
     for name, versions in catalog.crds.items():
         for version, files in versions.items():
@@ -175,6 +192,7 @@ _CHECKS: tuple[Check, ...] = (
     _release_versions_are_locked,
     _related_images_are_chosen,
     _releases_use_known_names,
+    _refusals_have_reasons,
     _crd_files_are_pinned,
     _locks_are_sorted,
 )

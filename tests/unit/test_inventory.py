@@ -1,0 +1,303 @@
+"""What a user can get wrong in an inventory, and what they are told."""
+
+from __future__ import annotations
+
+import base64
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from inference_platform.findings import Finding, InventoryError, errors, show
+from inference_platform.inventory import Sources, pull_secret_path, settings_of, validate
+from inference_platform.inventory.role_inputs import role_inputs
+from inference_platform.paths import ROOT
+from inference_platform.schema import load_schema
+
+SECRET = "s3cr3t-t0ken"
+
+
+def docker_config(registry: str = "registry.redhat.io", **entry: str) -> str:
+    if not entry:
+        entry = {"auth": base64.b64encode(f"user:{SECRET}".encode()).decode()}
+    return json.dumps({"auths": {registry: entry}})
+
+
+@pytest.fixture
+def pull_secret(tmp_path: Path) -> Path:
+    path = tmp_path / "pull-secret.json"
+    path.write_text(docker_config(), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def variables(pull_secret: Path) -> dict[str, Any]:
+    """An inventory without a mistake."""
+    return {
+        "platform_release": "3.4",
+        "distribution": "redhat",
+        "provider": "aws",
+        "pull_secret_file": str(pull_secret),
+        "models": [
+            {
+                "name": "qwen-basic",
+                "namespace": "models",
+                "uri": "hf://Qwen/Qwen2.5-0.5B-Instruct",
+                "gpu": {"product": "NVIDIA-L4"},
+            }
+        ],
+    }
+
+
+def found(variables: dict[str, Any], sources: Sources | None = None) -> list[Finding]:
+    return validate(variables, sources, environ={})
+
+
+def only(variables: dict[str, Any]) -> Finding:
+    (finding,) = found(variables)
+    return finding
+
+
+def test_an_inventory_without_a_mistake_has_no_finding(variables):
+    assert found(variables) == []
+
+
+# keys and types ----------------------------------------------------------------------
+
+
+def test_an_unknown_key_is_refused_and_the_right_one_proposed(variables):
+    finding = only({**variables, "kubeconfg": "x"})
+    assert finding.code == "IP-INV-001"
+    assert finding.found == '"kubeconfg"'
+    assert finding.remedy.startswith("Did you mean kubeconfig")
+
+
+def test_an_unknown_key_that_resembles_nothing_is_to_be_removed(variables):
+    assert only({**variables, "zzzz": 1}).remedy == "Remove zzzz, or correct its name."
+
+
+def test_an_unknown_key_of_an_inventory_file_is_found_where_it_is_written(variables, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "group_vars").mkdir()
+    (tmp_path / "group_vars/all.yml").write_text("---\nprovder: aws\n", encoding="utf-8")
+    (finding,) = found(variables, Sources.load([tmp_path]))
+    assert (finding.code, finding.where) == ("IP-INV-001", "group_vars/all.yml:2 provder")
+
+
+def test_variables_of_ansible_and_inputs_of_roles_are_allowed(variables):
+    assert "cert_manager_wait_seconds" in role_inputs()
+    assert found({**variables, "ansible_connection": "local", "cert_manager_wait_seconds": 5}) == []
+
+
+def test_an_unknown_key_below_a_known_one_is_refused(variables):
+    finding = only({**variables, "ownership": {"istio": "managed"}})
+    assert (finding.code, finding.where) == ("IP-INV-001", "ownership.istio")
+    assert "cert_manager, gateway_api, lws or sail" in finding.expected
+
+
+def test_a_name_from_elsewhere_is_told_its_name_here(variables):
+    finding = only({**variables, "cloud_provider": "aws"})
+    assert (finding.code, finding.expected) == ("IP-INV-002", '"provider"')
+
+
+def test_a_hint_of_the_table_of_renamed_variables_is_passed_on(variables):
+    finding = only({**variables, "pull_secret": "abc"})
+    assert finding.remedy == "Write pull_secret_file (give the path of the file rather than its content)."
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("models_wait", "yes", "true or false"),
+        ("models", {}, "a list"),
+        ("ownership", "managed", "a mapping"),
+        ("model_defaults", [], "a mapping"),
+        ("kubeconfig", 5, "a text or nothing"),
+        ("platform_release", ["3.4"], "a release of the catalogue, such as 3.4"),
+    ],
+)
+def test_a_value_of_the_wrong_type_is_refused(variables, name, value, expected):
+    finding = only({**variables, name: value})
+    assert (finding.code, finding.where, finding.expected) == ("IP-INV-003", name, expected)
+
+
+def test_a_word_that_is_no_choice_is_refused(variables):
+    finding = only({**variables, "ownership": {"lws": "auto"}})
+    assert (finding.code, finding.expected) == ("IP-INV-004", "managed, delegated or external")
+
+
+@pytest.mark.parametrize("name", ["platform_release", "distribution", "provider"])
+def test_what_decides_the_platform_must_be_said(variables, name):
+    del variables[name]
+    finding = only(variables)
+    assert (finding.code, finding.where, finding.remedy) == ("IP-INV-005", name, f"Add {name}.")
+
+
+def test_a_file_that_is_no_yaml_is_named_with_its_line(variables, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "group_vars").mkdir()
+    (tmp_path / "group_vars/all.yml").write_text("a: [1\nb: 2\n", encoding="utf-8")
+    (finding,) = found(variables, Sources.load([tmp_path]))
+    assert (finding.code, finding.where) == ("IP-INV-006", "group_vars/all.yml:2")
+
+
+def test_an_unknown_release_is_refused_where_it_is_written(variables, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "group_vars").mkdir()
+    (tmp_path / "group_vars/all.yml").write_text("platform_release: '9.9'\n", encoding="utf-8")
+    (finding,) = found({**variables, "platform_release": "9.9"}, Sources.load([tmp_path]))
+    assert (finding.code, finding.where) == ("IP-PLT-001", "group_vars/all.yml:1 platform_release")
+
+
+def test_all_mistakes_are_told_at_once(variables):
+    variables.update(provider="mars", modls=[], models_wait="x", pull_secret_file="/nowhere")
+    assert sorted(finding.code for finding in found(variables)) == [
+        "IP-INV-001",
+        "IP-INV-003",
+        "IP-INV-011",
+        "IP-PLT-003",
+    ]
+
+
+def test_mistakes_of_models_are_told_with_those_of_the_platform(variables):
+    variables["models"][0]["gpu"]["cuont"] = 1
+    variables["zzzz"] = 1
+    assert [finding.code for finding in found(variables)] == ["IP-INV-001", "IP-INV-001"]
+
+
+def test_every_variable_of_the_schema_is_described():
+    for name in ("inventory", "model"):
+        for key, rule in load_schema(name)["properties"].items():
+            assert len(rule.get("description", "")) > 10, f"{name} {key}"
+
+
+def test_settings_are_picked_out_of_all_variables(variables):
+    assert settings_of({**variables, "inventory_hostname": "cluster"}) == variables
+
+
+# pull secret -------------------------------------------------------------------------
+
+
+def test_a_missing_pull_secret_is_told_with_both_ways_to_give_it(variables):
+    del variables["pull_secret_file"]
+    finding = only(variables)
+    assert finding.code == "IP-INV-010"
+    assert "REGISTRY_AUTH_FILE" in finding.remedy
+
+
+def test_an_empty_path_counts_as_no_path(variables):
+    variables["pull_secret_file"] = ""
+    assert only(variables).code == "IP-INV-010"
+
+
+def test_the_environment_may_name_the_pull_secret(variables, pull_secret):
+    del variables["pull_secret_file"]
+    assert validate(variables, environ={"REGISTRY_AUTH_FILE": str(pull_secret)}) == []
+
+
+def test_the_inventory_goes_before_the_environment(pull_secret):
+    environ = {"REGISTRY_AUTH_FILE": "/elsewhere"}
+    assert pull_secret_path({"pull_secret_file": str(pull_secret)}, environ) == pull_secret
+    assert pull_secret_path({"pull_secret_file": ""}, environ) == Path("/elsewhere")
+    assert pull_secret_path({}, {}) is None
+
+
+@pytest.mark.parametrize("name", ["missing.json", ""])
+def test_a_pull_secret_that_is_no_file_is_refused(variables, tmp_path, name):
+    variables["pull_secret_file"] = str(tmp_path / name)
+    finding = only(variables)
+    assert finding.code == "IP-INV-011"
+    assert str(tmp_path) in finding.found
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        f"{SECRET}",
+        f'{{"auths": {{"registry.redhat.io": "{SECRET}"',
+        f'["{SECRET}"]',
+        f'{{"auths": "{SECRET}"}}',
+        f'{{"credHelpers": {{"registry.redhat.io": "{SECRET}"}}}}',
+    ],
+)
+def test_a_pull_secret_of_another_form_is_refused_without_showing_it(variables, pull_secret, text):
+    pull_secret.write_text(text, encoding="utf-8")
+    finding = only(variables)
+    assert finding.code == "IP-INV-012"
+    assert SECRET not in str(finding)
+
+
+def test_a_pull_secret_that_is_no_text_is_refused(variables, pull_secret):
+    pull_secret.write_bytes(b"\xff\xfe\x00")
+    assert only(variables).code == "IP-INV-012"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        docker_config("quay.io"),
+        docker_config(auth=""),
+        docker_config(auth="%%%"),
+        docker_config(auth=base64.b64encode(f"{SECRET}".encode()).decode()),
+        docker_config(username="user"),
+        '{"auths": {"registry.redhat.io": {}}}',
+        f'{{"auths": {{"registry.redhat.io": "{SECRET}"}}}}',
+    ],
+)
+def test_a_pull_secret_without_credentials_for_the_registry_is_refused_without_showing_it(variables, pull_secret, text):
+    pull_secret.write_text(text, encoding="utf-8")
+    finding = only(variables)
+    assert finding.code == "IP-INV-013"
+    assert SECRET not in str(finding)
+
+
+def test_credentials_may_be_given_as_user_and_password(variables, pull_secret):
+    pull_secret.write_text(docker_config(username="user", password=SECRET), encoding="utf-8")
+    assert found(variables) == []
+
+
+# messages ----------------------------------------------------------------------------
+
+
+def test_a_finding_says_where_what_and_what_to_do():
+    finding = Finding("IP-X-001", "error", "a.yml:3 provider", "aws", '"mars"', "Set provider to aws.")
+    assert str(finding) == 'IP-X-001 error at a.yml:3 provider: expected aws, found "mars". Set provider to aws.'
+    assert set(finding.to_dict()) == {"code", "severity", "where", "expected", "found", "remedy"}
+
+
+def test_an_inventory_error_counts_mistakes_and_lists_everything():
+    warning = Finding("W", "warning", "here", "x", "y", "Do z.")
+    mistake = Finding("E", "error", "there", "x", "y", "Do z.")
+    error = InventoryError([mistake, warning])
+    assert str(error).startswith("1 mistake in the inventory:")
+    assert "W warning" in str(error)
+    assert errors(error.findings) == [mistake]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("a\nb", '"a b"'),
+        (True, "true"),
+        (None, "nothing"),
+        (3, "3"),
+        ([1, 2], "a list of 2"),
+        ({"a": 1}, "a mapping with the keys a"),
+        ("x" * 100, '"' + "x" * 76 + "..."),
+    ],
+)
+def test_values_are_quoted_short_and_on_one_line(value, text):
+    assert show(value) == text
+
+
+# sample inventories ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("folder", sorted((ROOT / "inventories").iterdir()), ids=lambda folder: folder.name)
+def test_the_sample_inventories_use_only_known_variables(folder):
+    names = dict.fromkeys(Sources.load([folder]).variables)
+    unknown = [finding for finding in found({}, Sources.load([folder])) if finding.code == "IP-INV-001"]
+    assert names
+    assert unknown == []

@@ -1,0 +1,364 @@
+"""The plan: order, ownership, artifacts, gates, refusals."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import pytest
+
+from inference_platform.catalog import load
+from inference_platform.catalog.load import CatalogError
+from inference_platform.findings import InventoryError
+from inference_platform.platform import Plan, resolve
+from inference_platform.platform.gates import fill
+
+PROVIDERS = sorted(load().releases["3.4"]["providers"])
+
+
+def names(plan: Plan) -> list[str]:
+    return [layer.name for layer in plan.layers]
+
+
+def layer(plan: Plan, name: str) -> Any:
+    return next(layer for layer in plan.layers if layer.name == name)
+
+
+def refusals(**settings: Any) -> list[Any]:
+    with pytest.raises(InventoryError) as caught:
+        resolve(settings)
+    return caught.value.findings
+
+
+# order -------------------------------------------------------------------------------
+
+
+def test_on_aws_delegated_layers_come_after_the_cloud_manager(plan_for):
+    order = names(plan_for("aws"))
+    assert order.index("cloud_manager") < order.index("sail")
+    assert order.index("cloud_manager") < order.index("lws")
+
+
+def test_on_azure_the_installers_own_istio_comes_before_the_cloud_manager(plan_for):
+    assert names(plan_for("azure")) == [
+        "namespaces",
+        "gateway_api",
+        "cert_manager",
+        "sail",
+        "lws",
+        "inference_extension",
+        "kserve",
+        "cloud_manager",
+        "pki",
+        "platform_operator",
+        "kserve_instance",
+        "inference_gateway",
+    ]
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
+def test_every_layer_comes_after_what_it_needs(plan_for, provider):
+    plan = plan_for(provider)
+    order = names(plan)
+    for item in plan.layers:
+        assert all(order.index(need) < order.index(item.name) for need in item.needs), item.name
+
+
+def test_the_plan_does_not_depend_on_the_order_of_settings(plan_for):
+    one = resolve(
+        {"platform_release": "3.4", "provider": "aws", "ownership": {"sail": "delegated", "lws": "delegated"}}
+    )
+    two = resolve(
+        {"ownership": {"lws": "delegated", "sail": "delegated"}, "provider": "aws", "platform_release": "3.4"}
+    )
+    assert one == two == plan_for("aws")
+
+
+# ownership ---------------------------------------------------------------------------
+
+
+def test_on_aws_istio_and_lws_are_delegated_and_the_rest_is_ours(plan_for):
+    assert plan_for("aws").ownership == {
+        "cert_manager": "managed",
+        "gateway_api": "managed",
+        "lws": "delegated",
+        "sail": "delegated",
+    }
+
+
+@pytest.mark.parametrize("provider", ["azure", "coreweave", "generic"])
+def test_elsewhere_all_four_dependencies_are_ours(plan_for, provider):
+    assert set(plan_for(provider).ownership.values()) == {"managed"}
+
+
+def test_nothing_of_a_delegated_layer_is_laid_by_us(plan_for):
+    sail = layer(plan_for("aws"), "sail")
+    assert (sail.ownership, sail.releases, sail.crds) == ("delegated", [], [])
+
+
+def test_nothing_of_an_external_layer_is_laid_by_us(plan_for):
+    cert_manager = layer(plan_for("azure", ownership={"cert_manager": "external"}), "cert_manager")
+    assert (cert_manager.ownership, cert_manager.releases, cert_manager.crds) == ("external", [], [])
+
+
+def test_our_own_istio_brings_operator_and_control_plane(plan_for):
+    sail = layer(plan_for("azure"), "sail")
+    assert [(release.name, release.namespace) for release in sail.releases] == [
+        ("sail-operator", "istio-system"),
+        ("istio", "istio-system"),
+    ]
+    assert sail.crds == ["istio", "sail-operator"]
+
+
+def test_the_engine_manages_exactly_what_is_delegated_to_it(plan_for):
+    policies = {
+        name: entry["managementPolicy"] for name, entry in plan_for("aws").engine["spec"]["dependencies"].items()
+    }
+    assert policies == {
+        "certManager": "Unmanaged",
+        "gatewayAPI": "Unmanaged",
+        "lws": "Managed",
+        "sailOperator": "Managed",
+    }
+
+
+def test_the_engine_on_azure_manages_nothing(plan_for):
+    engine = plan_for("azure").engine
+    assert engine["name"] == "default-azurekubernetesengine"
+    assert {entry["managementPolicy"] for entry in engine["spec"]["dependencies"].values()} == {"Unmanaged"}
+    assert all(set(entry) == {"managementPolicy"} for entry in engine["spec"]["dependencies"].values())
+
+
+def test_without_a_cloud_manager_the_certificates_are_ours(plan_for):
+    plan = plan_for("aws", cloud_manager="none")
+    assert plan.engine is None
+    assert plan.engine_line is None
+    assert "cloud_manager" not in names(plan)
+    assert "cloud_manager" not in plan.namespaces
+    assert [release.name for release in layer(plan, "pki").releases] == ["pki"]
+    assert layer(plan, "pki").ownership == "managed"
+
+
+def test_with_a_cloud_manager_the_certificates_are_only_waited_for(plan_for):
+    pki = layer(plan_for("aws"), "pki")
+    assert (pki.ownership, pki.releases) == ("delegated", [])
+
+
+# artifacts ---------------------------------------------------------------------------
+
+
+def test_the_release_has_seven_namespaces_and_the_pull_secret_in_each(plan_for):
+    plan = plan_for("aws")
+    assert sorted(plan.namespaces.values()) == [
+        "cert-manager",
+        "cert-manager-operator",
+        "istio-system",
+        "openshift-lws-operator",
+        "redhat-ods-applications",
+        "redhat-ods-operator",
+        "rhai-cloudmanager-system",
+    ]
+    assert plan.pull_secret == {"name": "rhai-pull-secret", "namespaces": sorted(plan.namespaces.values())}
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
+def test_all_images_are_full_references_by_digest(plan_for, provider):
+    for name, reference in plan_for(provider).images.items():
+        assert re.fullmatch(r"registry\.redhat\.io/[a-z0-9./-]+@sha256:[0-9a-f]{64}", reference), name
+
+
+def test_aws_takes_the_cloud_manager_of_the_next_line_and_azure_its_own(plan_for):
+    aws, azure = plan_for("aws"), plan_for("azure")
+    assert aws.images["cloud_manager"] != azure.images["cloud_manager"]
+    assert azure.images["cloud_manager"] == azure.images["rhai_operator"]
+
+
+def test_images_of_istio_are_those_of_who_brings_it(plan_for):
+    assert plan_for("aws").images["istiod"] != plan_for("azure").images["istiod"]
+    assert plan_for("aws").versions["istio"] == "v1.27.9"
+    assert plan_for("aws", cloud_manager="none").images["istiod"] == plan_for("azure").images["istiod"]
+    assert plan_for("azure").versions["istio"] == "v1.27.8"
+
+
+def test_related_images_point_to_images_of_the_plan(plan_for):
+    plan = plan_for("aws")
+    entries = plan.related_images["operator"]
+    assert len(entries) == 13
+    assert {entry["value"] for entry in entries} <= set(plan.images.values())
+
+
+@pytest.mark.parametrize(
+    ("provider", "crd"),
+    [
+        ("aws", "awskubernetesengines.infrastructure.opendatahub.io"),
+        ("azure", "azurekubernetesengines.infrastructure.opendatahub.io"),
+        ("coreweave", "coreweavekubernetesengines.infrastructure.opendatahub.io"),
+    ],
+)
+def test_only_the_engine_crd_of_the_provider_is_applied(plan_for, provider, crd):
+    assert [file["name"] for file in plan_for(provider).crds["cloud-manager"]["files"]] == [crd]
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
+def test_the_crd_sets_of_all_layers_have_files(plan_for, provider):
+    plan = plan_for(provider)
+    for item in plan.layers:
+        for name in item.crds:
+            assert plan.crds[name]["files"], name
+
+
+def test_a_number_as_release_means_the_release_written_like_it(plan_for):
+    assert resolve({"platform_release": 3.4, "provider": "aws"}) == plan_for("aws")
+
+
+def test_the_plan_is_plain_data(plan_for):
+    data = plan_for("aws").to_dict()
+    assert json.loads(json.dumps(data)) == data
+
+
+# gates -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
+def test_every_layer_has_a_gate_without_unfilled_names(plan_for, provider):
+    plan = plan_for(provider)
+    assert list(plan.gates) == names(plan)
+    assert all(plan.gates.values())
+    assert "$(" not in json.dumps(plan.gates)
+
+
+def find(plan: Plan, gate: str, **fields: str) -> list[dict[str, Any]]:
+    return [check for check in plan.gates[gate] if all(check.get(key) == value for key, value in fields.items())]
+
+
+def test_an_engine_of_the_3_4_line_is_not_expected_to_become_ready(plan_for):
+    gate = {check.get("type") for check in plan_for("azure").gates["cloud_manager"]}
+    assert "ProvisioningSucceeded" in gate
+    assert "Ready" not in gate
+
+
+def test_an_engine_of_the_3_5_line_must_be_ready_at_its_current_generation(plan_for):
+    (check,) = find(plan_for("aws"), "cloud_manager", type="Ready")
+    assert (check["kind"], check["generation"]) == ("AWSKubernetesEngine", "current")
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
+def test_certificates_are_proven_by_issuers_and_secrets_whatever_the_engine_says(plan_for, provider):
+    gate = plan_for(provider).gates["pki"]
+    assert {check["name"] for check in gate} == {
+        "opendatahub-selfsigned-issuer",
+        "rhai-ca-issuer",
+        "rhai-ca",
+        "rhai-operator-controller-webhook-cert",
+    }
+
+
+def test_conditions_of_lws_that_lie_are_not_asked(plan_for):
+    types = {check["type"] for check in find(plan_for("aws"), "lws", check="condition")}
+    assert types == {"TargetConfigControllerDegraded"}
+
+
+@pytest.mark.parametrize(
+    ("gate", "kind"),
+    [("cert_manager", "ClusterIssuer"), ("lws", "LeaderWorkerSet"), ("kserve_instance", "LLMInferenceService")],
+)
+def test_webhooks_are_proven_by_an_admitted_object(plan_for, gate, kind):
+    (check,) = find(plan_for("aws"), gate, check="dry_run")
+    assert check["object"]["kind"] == kind
+
+
+def test_the_gate_of_kserve_asks_for_the_version_and_the_presets_of_the_release(plan_for):
+    gate = plan_for("aws").gates["kserve_instance"]
+    (version,) = [check for check in gate if check["check"] == "field"]
+    assert version["path"] == ["metadata", "annotations", "platform.opendatahub.io/version"]
+    assert re.search(version["matches"], "3.4.4")
+    assert not re.search(version["matches"], "3.4x4")
+    presets = [check["name"] for check in gate if check.get("kind") == "LLMInferenceServiceConfig"]
+    assert len(presets) == 8
+    assert "v3-4-4-kserve-config-llm-template" in presets
+
+
+def test_where_no_load_balancer_is_taken_for_granted_the_gateway_need_not_have_an_address(plan_for):
+    generic, aws = plan_for("generic"), plan_for("aws")
+    assert find(generic, "inference_gateway", type="Accepted")
+    assert not find(generic, "inference_gateway", check="field")
+    assert find(aws, "inference_gateway", type="Programmed")
+    assert find(aws, "inference_gateway", check="field")[0]["path"] == "status.addresses.0.value"
+
+
+def test_the_gate_of_an_external_layer_asks_for_use_and_not_for_our_names(plan_for):
+    gate = plan_for("azure", ownership={"cert_manager": "external"}).gates["cert_manager"]
+    assert [check["check"] for check in gate] == ["crds", "dry_run"]
+
+
+def test_a_name_in_a_gate_that_is_no_fact_is_refused():
+    with pytest.raises(CatalogError, match=r"\$\(namespaces\.moon\)"):
+        fill({"namespace": "$(namespaces.moon)"}, {"namespaces.istio": "istio-system"})
+
+
+# refusals ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("settings", "code", "lists"),
+    [
+        ({"platform_release": "3.6", "provider": "aws"}, "IP-PLT-001", "3.4"),
+        ({"platform_release": 2, "provider": "aws"}, "IP-PLT-001", "3.4"),
+        ({"platform_release": "3.4", "provider": "aws", "distribution": "readhat"}, "IP-PLT-002", "redhat"),
+        ({"platform_release": "3.4", "provider": "gke"}, "IP-PLT-003", "aws, azure, coreweave or generic"),
+        ({"platform_release": "3.4"}, "IP-PLT-003", "aws, azure, coreweave or generic"),
+    ],
+)
+def test_an_unknown_name_is_refused_with_those_that_exist(settings, code, lists):
+    (finding,) = refusals(**settings)
+    assert finding.code == code
+    assert lists in finding.expected
+
+
+def test_a_name_with_a_typo_is_recognised():
+    (finding,) = refusals(platform_release="3.4", provider="azur")
+    assert "Did you mean azure?" in finding.remedy
+
+
+def test_all_unknown_names_are_told_at_once():
+    found = refusals(platform_release="9", provider="mars", distribution="moon")
+    assert [finding.code for finding in found] == ["IP-PLT-001", "IP-PLT-002", "IP-PLT-003"]
+
+
+@pytest.mark.parametrize("wanted", ["managed", "external"])
+def test_our_own_lws_beside_the_3_5_cloud_manager_is_refused_with_the_nearest_that_works(wanted):
+    (finding,) = refusals(platform_release="3.4", provider="aws", ownership={"lws": wanted})
+    assert finding.code == "IP-PLT-006"
+    assert finding.where == "ownership.lws"
+    assert "takes over by force" in finding.found
+    assert "delegated" in finding.remedy
+    assert "cloud_manager none" in finding.remedy
+
+
+@pytest.mark.parametrize(
+    ("settings", "path"),
+    [
+        ({"provider": "azure", "ownership": {"sail": "delegated"}}, "ownership.sail"),
+        ({"provider": "aws", "ownership": {"cert_manager": "delegated"}}, "ownership.cert_manager"),
+        ({"provider": "aws", "cloud_manager": "none", "ownership": {"sail": "delegated"}}, "ownership.sail"),
+        ({"provider": "generic", "ownership": {"gateway_api": "delegated"}}, "ownership.gateway_api"),
+    ],
+)
+def test_what_cannot_be_delegated_is_refused(settings, path):
+    (finding,) = refusals(platform_release="3.4", **settings)
+    assert (finding.code, finding.where) == ("IP-PLT-006", path)
+    assert "managed" in finding.remedy
+
+
+def test_the_nearest_combination_of_a_refusal_really_works(plan_for):
+    assert plan_for("aws", ownership={"lws": "delegated"})
+    assert plan_for("aws", cloud_manager="none", ownership={"lws": "managed"})
+
+
+def test_a_distribution_or_provider_that_the_release_lacks_is_refused(catalog):
+    catalog.distributions["community"] = {"title": "upstream images"}
+    catalog.providers["gcp"] = catalog.providers["generic"]
+    with pytest.raises(InventoryError) as caught:
+        resolve({"platform_release": "3.4", "provider": "gcp", "distribution": "community"}, catalog)
+    assert [finding.code for finding in caught.value.findings] == ["IP-PLT-004", "IP-PLT-005"]

@@ -1,0 +1,105 @@
+"""File and line of what a user wrote."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from inference_platform.sources import Sources, dotted
+
+
+@pytest.fixture
+def inventory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An inventory folder; the working directory is its parent."""
+    folder = tmp_path / "mine"
+    write(folder / "hosts.yml", "all:\n  hosts:\n    cluster:\n      provider: azure\n  vars:\n    kube_context: a\n")
+    write(folder / "group_vars/all/10-cluster.yml", "---\n# which\nplatform_release: '3.4'\nprovider: aws\n")
+    write(
+        folder / "group_vars/all/30-models.yml",
+        "models:\n"
+        "  - name: one\n"
+        "    gpu: {product: A, count: 1}\n"
+        "  - name: two\n"
+        "    gpu:\n"
+        "      product: B\n"
+        "      count: 2\n",
+    )
+    monkeypatch.chdir(tmp_path)
+    return folder
+
+
+def write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("path", "where"),
+    [
+        (("platform_release",), "mine/group_vars/all/10-cluster.yml:3 platform_release"),
+        (("models",), "mine/group_vars/all/30-models.yml:1 models"),
+        (("models", 0), "mine/group_vars/all/30-models.yml:2 models[0]"),
+        (("models", 1, "gpu", "count"), "mine/group_vars/all/30-models.yml:7 models[1].gpu.count"),
+        (("models", 1, "uri"), "mine/group_vars/all/30-models.yml:4 models[1].uri"),
+        (("models", 9, "uri"), "mine/group_vars/all/30-models.yml:1 models[9].uri"),
+        (("kube_context",), "mine/hosts.yml:6 kube_context"),
+    ],
+)
+def test_a_value_is_found_with_file_and_line(inventory, path, where):
+    assert Sources.load([inventory]).where(path) == where
+
+
+def test_a_variable_that_is_in_no_file_has_only_its_path(inventory):
+    assert Sources.load([inventory]).where(("distribution",)) == "distribution"
+
+
+def test_the_inventory_may_be_given_by_its_hosts_file(inventory):
+    sources = Sources.load([inventory / "hosts.yml"])
+    assert sources.where(("platform_release",)) == "mine/group_vars/all/10-cluster.yml:3 platform_release"
+
+
+def test_group_vars_beat_the_hosts_file_and_host_vars_beat_groups(inventory):
+    assert Sources.load([inventory]).where(("provider",)) == "mine/group_vars/all/10-cluster.yml:4 provider"
+    write(inventory / "group_vars/gpu.yml", "provider: coreweave\n")
+    assert Sources.load([inventory]).where(("provider",)) == "mine/group_vars/gpu.yml:1 provider"
+    write(inventory / "host_vars/cluster.yml", "---\nprovider: generic\n")
+    assert Sources.load([inventory]).where(("provider",)) == "mine/host_vars/cluster.yml:2 provider"
+
+
+def test_of_two_files_of_a_group_the_later_one_counts(inventory):
+    write(inventory / "group_vars/all/20-more.yml", "provider: coreweave\n")
+    assert Sources.load([inventory]).where(("provider",)) == "mine/group_vars/all/20-more.yml:1 provider"
+
+
+def test_groups_nested_in_the_hosts_file_are_read(tmp_path):
+    write(tmp_path / "hosts.yml", "all:\n  children:\n    gpu:\n      vars:\n        provider: aws\n")
+    assert Sources.load([tmp_path]).where(("provider",)).endswith("hosts.yml:5 provider")
+
+
+def test_an_encrypted_file_is_passed_over(inventory):
+    write(inventory / "group_vars/all/90-secret.yml", "$ANSIBLE_VAULT;1.1;AES256\n6162\n")
+    sources = Sources.load([inventory])
+    assert sources.unreadable == []
+
+
+def test_a_tag_of_ansible_does_not_disturb(inventory):
+    write(inventory / "group_vars/all/20-more.yml", "kubeconfig: !unsafe '{{ x }}'\n")
+    assert Sources.load([inventory]).where(("kubeconfig",)) == "mine/group_vars/all/20-more.yml:1 kubeconfig"
+
+
+@pytest.mark.parametrize(
+    ("text", "line"), [("a: 1\nb: [1, 2\nc: 3\n", 3), ("a: 1\nb: \x01\n", 2), ("a: 1\n b: 2\n", 2)]
+)
+def test_a_file_that_is_no_yaml_is_kept_with_its_line(inventory, text, line):
+    write(inventory / "group_vars/all/20-more.yml", text)
+    (file,) = Sources.load([inventory]).unreadable
+    assert (file.path.name, file.line) == ("20-more.yml", line)
+
+
+def test_an_inventory_without_variables_is_fine(tmp_path):
+    assert Sources.load([tmp_path]).variables == {}
+
+
+def test_paths_are_written_as_people_write_them():
+    assert dotted(("models", 0, "gpu", "count")) == "models[0].gpu.count"
