@@ -1,0 +1,76 @@
+"""Action inference.platform.models: applies the models of the inventory. Documented in plugins/modules/models.py."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ansible_collections.inference.platform.plugins.plugin_utils.platform_action import (
+    CONNECTION,
+    PlatformAction,
+    result_of,
+)
+
+MODEL_LABEL = "inference-platform.io/model"
+
+
+class ActionModule(PlatformAction):
+    """Renders all models, then applies in three batches: namespaces, pull secret, models."""
+
+    ARGUMENTS = {
+        **CONNECTION,
+        "models": {"type": "list", "elements": "dict", "required": True},
+        "model_defaults": {"type": "dict", "default": {}},
+        "platform": {"type": "dict", "required": True},
+        "pull_secret_file": {"type": "path", "required": True},
+        "prune": {"type": "bool", "default": True},
+    }
+
+    def perform(self, arguments: dict[str, Any], task_vars: Mapping[str, Any]) -> dict[str, Any]:
+        from inference_platform.cluster import apply, secrets
+        from inference_platform.cluster.objects import Ref
+        from inference_platform.findings import InventoryError
+        from inference_platform.models import render
+
+        platform = arguments["platform"]
+        rendered = render(arguments["models"], arguments["model_defaults"], platform)
+        if not rendered.ok:
+            raise InventoryError(rendered.findings)
+        cluster = self.connect(arguments)
+        namespaces = [item for item in rendered.objects if item["kind"] == "Namespace"]
+        services = [item for item in rendered.objects if item["kind"] != "Namespace"]
+        outcomes = [
+            apply.apply(cluster, namespaces, check=self.check),
+            secrets.apply_pull_secret(
+                cluster,
+                platform["pull_secret"]["name"],
+                [item["metadata"]["name"] for item in namespaces],
+                arguments["pull_secret_file"],
+                check=self.check,
+            ),
+            apply.apply(cluster, services, check=self.check),
+        ]
+        if arguments["prune"]:
+            kinds = [(platform["serving"]["api_version"], "LLMInferenceService")]
+            keep = [Ref.of(item) for item in services]
+            outcomes.append(apply.prune(cluster, kinds, MODEL_LABEL, keep, check=self.check))
+        count = len(rendered.models)
+        result = result_of(outcomes, unchanged=f"{count} model{'s' * (count != 1)} as wanted")
+        result["checks"] = [ready_check(model, platform["serving"]["api_version"]) for model in rendered.models]
+        return result
+
+
+def ready_check(model: Any, api_version: str) -> dict[str, Any]:
+    """The gate check of one model: Ready at its current generation."""
+    return {
+        "check": "condition",
+        "api_version": api_version,
+        "kind": "LLMInferenceService",
+        "name": model.name,
+        "namespace": model.namespace,
+        "type": "Ready",
+        "status": "True",
+        "generation": "current",
+        "explain": "A model is Ready when its pods serve, its scheduler runs and the gateway has its route.",
+        "next": f"kubectl -n {model.namespace} describe llminferenceservice {model.name}",
+    }

@@ -1,0 +1,50 @@
+"""Action inference.platform.plan: checks the inventory, resolves the plan. Documented in plugins/modules/plan.py."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ansible.errors import AnsibleActionFail
+from ansible.utils.vars import load_extra_vars
+
+from ansible_collections.inference.platform.plugins.plugin_utils.findings import as_table
+from ansible_collections.inference.platform.plugins.plugin_utils.platform_action import (
+    PlatformAction,
+    plain,
+)
+from ansible_collections.inference.platform.plugins.plugin_utils.role_inputs import check_role_inputs
+
+
+class ActionModule(PlatformAction):
+    """Needs no cluster. Fails with every mistake of the inventory in one message."""
+
+    ARGUMENTS = {"inventories": {"type": "list", "elements": "path"}}
+
+    def perform(self, arguments: dict[str, Any], task_vars: Mapping[str, Any]) -> dict[str, Any]:
+        from inference_platform import inventory, paths, platform
+        from inference_platform.findings import errors
+
+        sources = inventory.Sources.load(arguments["inventories"] or task_vars["ansible_inventory_sources"])
+        variables = self._given(sources.variables, task_vars)
+        findings = inventory.validate(variables, sources)
+        findings += check_role_inputs(paths.ROLES, variables, sources.where)
+        mistakes = errors(findings)
+        if mistakes:
+            count = "1 mistake" if len(mistakes) == 1 else f"{len(mistakes)} mistakes"
+            raise AnsibleActionFail(f"{count} in the inventory; nothing was written.\n{as_table(findings)}")
+        plan = platform.resolve(inventory.settings_of(variables), sources=sources).to_dict()
+        return {
+            "changed": False,
+            "platform": plan,
+            "warnings": [str(finding) for finding in findings],
+            "msg": f"release {plan['release']} for {plan['provider']}: {len(plan['layers'])} layers",
+        }
+
+    def _given(self, written: Mapping[str, Any], task_vars: Mapping[str, Any]) -> dict[str, Any]:
+        """What the user set, in inventories or with -e, with templates resolved."""
+        from inference_platform.inventory import settings_of
+
+        set_somewhere = {**written, **load_extra_vars(self._loader), **settings_of(task_vars)}
+        names = [name for name in set_somewhere if name in task_vars and not name.startswith("ansible_")]
+        return {name: plain(self._templar.template(task_vars[name])) for name in names}

@@ -1,0 +1,59 @@
+"""Action inference.platform.preflight: looks at the cluster. Documented in plugins/modules/preflight.py."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ansible.errors import AnsibleActionFail
+
+from ansible_collections.inference.platform.plugins.plugin_utils import plan_table
+from ansible_collections.inference.platform.plugins.plugin_utils.findings import as_table
+from ansible_collections.inference.platform.plugins.plugin_utils.platform_action import (
+    CONNECTION,
+    PlatformAction,
+)
+
+
+class ActionModule(PlatformAction):
+    """Reads the cluster's version, rights, nodes and pods; fails with everything that stands in the way."""
+
+    ARGUMENTS = {
+        **CONNECTION,
+        "platform": {"type": "dict", "required": True},
+        "models": {"type": "list", "elements": "dict", "default": []},
+        "model_defaults": {"type": "dict", "default": {}},
+        "helm": {"type": "path"},
+    }
+
+    def perform(self, arguments: dict[str, Any], task_vars: Mapping[str, Any]) -> dict[str, Any]:
+        from inference_platform import models
+        from inference_platform.cluster import preflight
+        from inference_platform.findings import errors
+        from inference_platform.models import capacity
+
+        platform = arguments["platform"]
+        cluster = self.connect(arguments)
+        writes = () if is_installed(cluster, platform) else preflight.MAIN_WRITES
+        seen = preflight.examine(cluster, writes=writes, helm=arguments["helm"] or None)
+        summaries = models.render(arguments["models"], arguments["model_defaults"], platform).models
+        room = capacity.check(summaries, seen.nodes, seen.pods, platform["serving"]["gpu"])
+        findings = [*seen.findings, *room.findings]
+        if errors(findings):
+            raise AnsibleActionFail(
+                f"The cluster cannot take this inventory; nothing was written.\n{as_table(findings)}"
+            )
+        name = f"{cluster.access.server} (context {cluster.access.context}, Kubernetes {seen.version})"
+        return {
+            "changed": False,
+            "warnings": [str(finding) for finding in findings],
+            "msg": plan_table.as_text(platform, name, summaries),
+        }
+
+
+def is_installed(cluster: Any, platform: Mapping[str, Any]) -> bool:
+    """Whether an earlier run began to install: then its objects prove the rights of this user.
+
+    Asking for rights creates review requests; a run that changes nothing sends none.
+    """
+    return cluster.get("v1", "Namespace", platform["namespaces"]["applications"]) is not None

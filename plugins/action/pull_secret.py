@@ -1,0 +1,32 @@
+"""Action inference.platform.pull_secret: copies the pull secret. Documented in plugins/modules/pull_secret.py."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ansible_collections.inference.platform.plugins.plugin_utils.platform_action import (
+    CONNECTION,
+    PlatformAction,
+    result_of,
+)
+
+
+class ActionModule(PlatformAction):
+    """Reads the credentials itself: they are in no argument, fact, diff or message."""
+
+    ARGUMENTS = {
+        **CONNECTION,
+        "name": {"type": "str", "required": True},
+        "namespaces": {"type": "list", "elements": "str", "required": True},
+        "file": {"type": "path", "required": True},
+    }
+
+    def perform(self, arguments: dict[str, Any], task_vars: Mapping[str, Any]) -> dict[str, Any]:
+        from inference_platform.cluster import secrets
+
+        namespaces = arguments["namespaces"]
+        outcome = secrets.apply_pull_secret(
+            self.connect(arguments), arguments["name"], namespaces, arguments["file"], check=self.check
+        )
+        return result_of([outcome], unchanged=f"pull secret as wanted in {len(namespaces)} namespaces")

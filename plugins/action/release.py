@@ -1,0 +1,93 @@
+"""Action inference.platform.release: installs Helm releases. Documented in plugins/modules/release.py."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ansible.errors import AnsibleActionFail
+
+from ansible_collections.inference.platform.plugins.plugin_utils.platform_action import (
+    CONNECTION,
+    PlatformAction,
+)
+
+
+class ActionModule(PlatformAction):
+    """Installs or upgrades the releases in the order given; does nothing to those that are as wanted."""
+
+    ARGUMENTS = {
+        **CONNECTION,
+        "releases": {"type": "list", "elements": "dict", "required": True},
+        "values": {"type": "dict", "default": {}},
+        "common_values": {"type": "dict", "default": {}},
+        "extra_values": {"type": "dict", "default": {}},
+        "certificates": {"type": "list", "elements": "dict", "default": []},
+        "charts": {"type": "path"},
+        "helm": {"type": "path"},
+    }
+
+    def perform(self, arguments: dict[str, Any], task_vars: Mapping[str, Any]) -> dict[str, Any]:
+        from inference_platform import paths
+        from inference_platform.cluster import release
+
+        cluster = self.connect(arguments)
+        charts = Path(arguments["charts"] or paths.CHARTS)
+        outcomes = []
+        for entry in arguments["releases"]:
+            values = values_of(entry["name"], arguments)
+            for source in arguments["certificates"]:
+                if source["release"] == entry["name"]:
+                    values[source["value"]] = read_certificate(cluster, source, check=self.check)
+            wanted = release.Release(entry["name"], entry["namespace"], charts / entry["chart"], values)
+            outcome = release.install(cluster, wanted, helm=arguments["helm"] or None, check=self.check)
+            outcomes.append((entry["name"], outcome))
+        return {
+            "changed": any(outcome.changed for _, outcome in outcomes),
+            "msg": "; ".join(f"{name} {outcome.action}" for name, outcome in outcomes),
+            "notes": [note for _, outcome in outcomes for note in outcome.notes],
+            "diff": {"prepared": "\n".join(filter(None, (outcome.diff for _, outcome in outcomes)))},
+        }
+
+
+def values_of(release_name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of one release: common to all, then the layer's, then the user's; mappings are merged."""
+    merged: dict[str, Any] = {}
+    for source in (
+        arguments["common_values"],
+        arguments["values"].get(release_name) or {},
+        arguments["extra_values"].get(release_name) or {},
+    ):
+        merged = merge(merged, source)
+    return merged
+
+
+def merge(base: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    """``base`` with ``other`` over it, key by key; lists are replaced."""
+    merged = dict(base)
+    for key, value in other.items():
+        both_mappings = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
+        merged[key] = merge(merged[key], value) if both_mappings else value
+    return merged
+
+
+def read_certificate(cluster: Any, source: Mapping[str, str], *, check: bool) -> str:
+    """A public certificate (PEM) out of a Secret: ``source`` has namespace, secret and key.
+
+    In check mode a Secret that a run would only make gives a placeholder.
+    """
+    where = f"Secret {source['namespace']}/{source['secret']} key {source['key']}"
+    secret = cluster.get("v1", "Secret", source["secret"], source["namespace"])
+    if secret is None and check:
+        return f"-----BEGIN CERTIFICATE-----\n(from {where}, once it exists)\n-----END CERTIFICATE-----"
+    encoded = ((secret or {}).get("data") or {}).get(source["key"], "")
+    text = base64.b64decode(encoded).decode("utf-8", "replace").strip()
+    if not text.startswith("-----BEGIN CERTIFICATE-----") or "PRIVATE KEY" in text:
+        found = "no such key" if secret else "no such Secret"
+        raise AnsibleActionFail(
+            f"{where}: expected a certificate in PEM form, found {'something else' if text else found}. "
+            f"See: kubectl -n {source['namespace']} describe certificate {source['secret']}"
+        )
+    return text

@@ -1,0 +1,31 @@
+"""Action inference.platform.resources: applies objects. Documented in plugins/modules/resources.py."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ansible_collections.inference.platform.plugins.plugin_utils.platform_action import (
+    CONNECTION,
+    PlatformAction,
+    result_of,
+)
+
+
+class ActionModule(PlatformAction):
+    """Applies a list of objects with server-side apply, in one batch."""
+
+    ARGUMENTS = {
+        **CONNECTION,
+        "objects": {"type": "list", "elements": "dict", "required": True},
+        "force": {"type": "bool", "default": False},
+    }
+
+    def perform(self, arguments: dict[str, Any], task_vars: Mapping[str, Any]) -> dict[str, Any]:
+        from inference_platform.cluster import apply
+
+        objects = arguments["objects"]
+        outcome = apply.apply(
+            self.connect(arguments), objects, check=self.check, force=arguments["force"]
+        )
+        return result_of([outcome], unchanged=f"{len(objects)} objects as wanted")

@@ -1,0 +1,64 @@
+"""Filters on the plan: which layers run, and what they are given."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+#: Tags that run every layer.
+EVERY_LAYER = frozenset({"all", "layers", "verify"})
+
+
+def selected_layers(
+    layers: Iterable[Mapping[str, Any]], run_tags: Iterable[str], skip_tags: Iterable[str] = ()
+) -> list[Mapping[str, Any]]:
+    """The layers of this run: all of them, or those that --tags names, without those of --skip-tags."""
+    wanted, unwanted = set(run_tags), set(skip_tags)
+    if "layers" in unwanted:
+        return []
+    return [
+        layer
+        for layer in layers
+        if (wanted & EVERY_LAYER or layer["name"] in wanted) and layer["name"] not in unwanted
+    ]
+
+
+def layer_step(layer: Mapping[str, Any], run_tags: Iterable[str] = ()) -> str:
+    """"verify" for a layer that somebody else lays or when only gates are asked for, else "install"."""
+    tags = set(run_tags)
+    gates_only = "verify" in tags and not tags & {"all", "layers"}
+    return "install" if layer["ownership"] == "managed" and not gates_only else "verify"
+
+
+def sets_of(lock: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    """The named CRD sets of the plan's lock, in the order of the names."""
+    return {name: lock[name] for name in names}
+
+
+def namespace_object(name: str, layer: str) -> dict[str, Any]:
+    """A Namespace of ours, with the labels of everything this installer applies directly."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Namespace",
+        "metadata": {
+            "name": name,
+            "labels": {
+                "app.kubernetes.io/managed-by": "inference-platform",
+                "app.kubernetes.io/part-of": "inference-platform",
+                "inference-platform.io/layer": layer,
+            },
+        },
+    }
+
+
+class FilterModule:
+    """The filters by name."""
+
+    def filters(self) -> dict[str, Any]:
+        """Names as used in templates."""
+        return {
+            "layer_step": layer_step,
+            "namespace_object": namespace_object,
+            "selected_layers": selected_layers,
+            "sets_of": sets_of,
+        }

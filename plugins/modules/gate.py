@@ -1,0 +1,57 @@
+#!/usr/bin/python
+"""Documentation of the action inference.platform.gate; plugins/action/gate.py does the work."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: gate
+short_description: Wait until checks hold
+version_added: 0.1.0
+description:
+  - Waits for all checks together and shows what it waits for.
+  - A gate that times out says what it waited for, the conditions last seen, restarts, warning events, and the command to look further.
+  - In check mode it looks once and never fails.
+options:
+  kubeconfig:
+    description: Path of the kubeconfig. Empty takes E(KUBECONFIG) or the default of kubectl.
+    type: path
+  context:
+    description: Context of the kubeconfig. Empty takes its current context.
+    type: str
+  title:
+    description: What the gate belongs to, for messages.
+    type: str
+    default: ""
+  checks:
+    description: Checks as in C(catalog/gates.yml), resolved.
+    type: list
+    elements: dict
+    required: true
+  timeout_seconds:
+    description: Seconds after which the run fails.
+    type: int
+    default: 300
+notes:
+  - Runs on the controller; the Python package C(inference_platform) must be installed there.
+  - Supports check mode and diff.
+author:
+  - The inference platform project (@inference-platform)
+"""
+
+EXAMPLES = r"""
+- name: Wait for istiod
+  inference.platform.gate:
+    checks:
+      - check: deployment
+        namespace: istio-system
+        name: istiod
+    timeout_seconds: 120
+"""
+
+RETURN = r"""
+waiting:
+  description: Checks that do not hold, in words. Only in check mode can it hold any.
+  returned: success
+  type: list
+  elements: str
+"""

@@ -1,0 +1,37 @@
+#!/usr/bin/python
+"""Documentation of the action inference.platform.plan; plugins/action/plan.py does the work."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: plan
+short_description: Check the inventory and resolve the plan of the platform
+version_added: 0.1.0
+description:
+  - Checks every variable of the inventory against the schemas, the catalogue and the argument specs of the roles, and every model against its rules.
+  - Fails with all mistakes at once, each with file and line, what was expected, what was found, and what to do.
+  - Needs no cluster.
+options:
+  inventories:
+    description: Folders or files of the inventory, for file and line in messages. Default is what was given with C(-i).
+    type: list
+    elements: path
+notes:
+  - Runs on the controller; the Python package C(inference_platform) must be installed there.
+  - Supports check mode and diff.
+author:
+  - The inference platform project (@inference-platform)
+"""
+
+EXAMPLES = r"""
+- name: Check the inventory
+  inference.platform.plan:
+  register: result
+"""
+
+RETURN = r"""
+platform:
+  description: The plan as plain data, among others the layers in order, images by digest, CRD files and gates.
+  returned: success
+  type: dict
+"""

@@ -1,0 +1,47 @@
+#!/usr/bin/python
+"""Documentation of the action inference.platform.pull_secret; plugins/action/pull_secret.py does the work."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: pull_secret
+short_description: Copy the pull secret into namespaces
+version_added: 0.1.0
+description:
+  - Reads the file itself, so that the credentials are in no argument, fact, diff or message.
+options:
+  kubeconfig:
+    description: Path of the kubeconfig. Empty takes E(KUBECONFIG) or the default of kubectl.
+    type: path
+  context:
+    description: Context of the kubeconfig. Empty takes its current context.
+    type: str
+  name:
+    description: Name of the Secret.
+    type: str
+    required: true
+  namespaces:
+    description: Namespaces that get it.
+    type: list
+    elements: str
+    required: true
+  file:
+    description: File in the form of Docker's config.json.
+    type: path
+    required: true
+notes:
+  - Runs on the controller; the Python package C(inference_platform) must be installed there.
+  - Supports check mode and diff.
+author:
+  - The inference platform project (@inference-platform)
+"""
+
+EXAMPLES = r"""
+- name: Copy the pull secret
+  inference.platform.pull_secret:
+    name: rhai-pull-secret
+    namespaces: [istio-system, redhat-ods-operator]
+    file: ~/pull-secret.json
+"""
+
+RETURN = ""

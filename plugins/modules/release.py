@@ -1,0 +1,72 @@
+#!/usr/bin/python
+"""Documentation of the action inference.platform.release; plugins/action/release.py does the work."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: release
+short_description: Install Helm releases
+version_added: 0.1.0
+description:
+  - Installs or upgrades each release in the order given when its chart, its values or its live objects differ; otherwise helm is not even called.
+  - Values of several sources are merged, mappings key by key; lists are replaced.
+options:
+  kubeconfig:
+    description: Path of the kubeconfig. Empty takes E(KUBECONFIG) or the default of kubectl.
+    type: path
+  context:
+    description: Context of the kubeconfig. Empty takes its current context.
+    type: str
+  releases:
+    description: Releases in order, each with C(name), C(chart) (folder below O(charts)) and C(namespace).
+    type: list
+    elements: dict
+    required: true
+  values:
+    description: Values by release name.
+    type: dict
+    default: {}
+  common_values:
+    description: Values that every release takes; O(values) goes over them.
+    type: dict
+    default: {}
+  extra_values:
+    description: Values by release name that go over all others.
+    type: dict
+    default: {}
+  certificates:
+    description:
+      - Public certificates that become values, each with C(release), C(value) (name of the value), C(namespace), C(secret) and C(key).
+      - Anything but a certificate is refused.
+    type: list
+    elements: dict
+    default: []
+  charts:
+    description: Folder of the charts. Default is the one of this project.
+    type: path
+  helm:
+    description: The helm program. Empty takes the one on PATH.
+    type: path
+notes:
+  - Runs on the controller; the Python package C(inference_platform) must be installed there.
+  - Supports check mode and diff.
+author:
+  - The inference platform project (@inference-platform)
+"""
+
+EXAMPLES = r"""
+- name: Install the certificates of the platform
+  inference.platform.release:
+    releases:
+      - name: pki
+        chart: pki
+        namespace: cert-manager
+"""
+
+RETURN = r"""
+notes:
+  description: What is worth knowing besides, such as fields that an operator has taken over.
+  returned: success
+  type: list
+  elements: str
+"""

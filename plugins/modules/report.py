@@ -1,0 +1,55 @@
+#!/usr/bin/python
+"""Documentation of the action inference.platform.report; plugins/action/report.py does the work."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: report
+short_description: Show what runs
+version_added: 0.1.0
+description:
+  - Looks at the cluster once and writes C(report.json) and C(report.html); the progress callback prints the same as text at the end of the run.
+  - Writes no file in check mode.
+options:
+  kubeconfig:
+    description: Path of the kubeconfig. Empty takes E(KUBECONFIG) or the default of kubectl.
+    type: path
+  context:
+    description: Context of the kubeconfig. Empty takes its current context.
+    type: str
+  platform:
+    description: The plan, as returned by M(inference.platform.plan).
+    type: dict
+    required: true
+  inventory:
+    description: Name of the inventory, for the heading.
+    type: str
+    required: true
+  directory:
+    description: Folder for the two files.
+    type: path
+    required: true
+  crd_directory:
+    description: Folder that the CRDs came from, which the report mentions. Empty when they came from the lock.
+    type: path
+notes:
+  - Runs on the controller; the Python package C(inference_platform) must be installed there.
+  - Supports check mode and diff.
+author:
+  - The inference platform project (@inference-platform)
+"""
+
+EXAMPLES = r"""
+- name: Report
+  inference.platform.report:
+    platform: "{{ platform }}"
+    inventory: eks
+    directory: build/eks
+"""
+
+RETURN = r"""
+report:
+  description: The report as text.
+  returned: success
+  type: str
+"""

@@ -1,0 +1,48 @@
+#!/usr/bin/python
+"""Documentation of the action inference.platform.resources; plugins/action/resources.py does the work."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: resources
+short_description: Apply objects
+version_added: 0.1.0
+description:
+  - Lists once, compares, and applies what differs with server-side apply, several at a time.
+  - Fields of other managers are not touched unless O(force) is set.
+options:
+  kubeconfig:
+    description: Path of the kubeconfig. Empty takes E(KUBECONFIG) or the default of kubectl.
+    type: path
+  context:
+    description: Context of the kubeconfig. Empty takes its current context.
+    type: str
+  objects:
+    description: Kubernetes objects.
+    type: list
+    elements: dict
+    required: true
+  force:
+    description: Take over fields that another manager owns with another value.
+    type: bool
+    default: false
+notes:
+  - Runs on the controller; the Python package C(inference_platform) must be installed there.
+  - Supports check mode and diff.
+author:
+  - The inference platform project (@inference-platform)
+"""
+
+EXAMPLES = r"""
+- name: Ask the operator for cert-manager
+  inference.platform.resources:
+    objects:
+      - apiVersion: operator.openshift.io/v1alpha1
+        kind: CertManager
+        metadata:
+          name: cluster
+        spec:
+          managementState: Managed
+"""
+
+RETURN = ""

@@ -1,0 +1,49 @@
+"""Says what a running task waits for.
+
+Workers are cut off from the terminal; what they say goes through Ansible's Display
+to the parent, which writes it. On a terminal one line is rewritten in place; in a
+log a line is written when the text changes or half a minute has passed.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+
+from ansible.utils.display import Display
+
+#: Seconds after which an unchanged wait is repeated in a log.
+REPEAT_SECONDS = 30.0
+#: Waits shorter than this stay out of a log.
+QUIET_SECONDS = 2.0
+#: Erases the line that a live message left.
+ERASE = "\r\x1b[2K"
+#: Whether the run writes to a terminal; decided in the parent, inherited by workers.
+TERMINAL = sys.stdout.isatty()
+#: Columns of the terminal, likewise.
+COLUMNS = shutil.get_terminal_size().columns
+
+
+class Waiting:
+    """The line of one task that waits."""
+
+    def __init__(self, display: Display, *, terminal: bool = TERMINAL, columns: int = COLUMNS) -> None:
+        self._display = display
+        self._terminal = terminal
+        self._columns = columns
+        self._said = ""
+        self._said_at = 0.0
+
+    def say(self, elapsed: float, waiting_for: str) -> None:
+        """Shows ``waiting_for`` (one line) after ``elapsed`` seconds."""
+        if self._terminal:
+            line = f"  waiting   {elapsed:4.0f} s  {waiting_for}"
+            self._display.display(
+                ERASE + line[: self._columns - 1], color="cyan", screen_only=True, newline=False
+            )
+        elif elapsed >= QUIET_SECONDS and self._is_news(elapsed, waiting_for):
+            self._said, self._said_at = waiting_for, elapsed
+            self._display.display(f"  waiting   {elapsed:4.0f} s  {waiting_for}")
+
+    def _is_news(self, elapsed: float, waiting_for: str) -> bool:
+        return waiting_for != self._said or elapsed - self._said_at >= REPEAT_SECONDS

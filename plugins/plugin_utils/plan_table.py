@@ -1,0 +1,39 @@
+"""The plan as a person reads it before the first write."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+OWNERS = {"managed": "this installer", "external": "already in the cluster"}
+
+
+def as_text(platform: Mapping[str, Any], cluster: str, models: Iterable[Any]) -> str:
+    """Lines: cluster, platform, then the layers in order with their owner, then the models.
+
+    ``platform`` is the plan as plain data; ``cluster`` names the cluster; ``models``
+    are model summaries.
+    """
+    return "\n".join([*_head(platform, cluster), "", *_layers(platform["layers"]), *_models(models)])
+
+
+def _head(platform: Mapping[str, Any], cluster: str) -> Iterator[str]:
+    line = platform["engine_line"]
+    manager = f"cloud manager of the {line} line" if line else "no cloud manager"
+    yield f"Cluster    {cluster}"
+    yield (
+        f"Platform   release {platform['release']} ({platform['version']}), {platform['distribution']} images, "
+        f"provider {platform['provider']}, {manager}"
+    )
+
+
+def _layers(layers: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    for number, layer in enumerate(layers, start=1):
+        owner = OWNERS.get(layer["ownership"], "the cloud manager")
+        yield f"{number:>2}  {layer['name']:<20} {layer['title']:<30} {owner}"
+
+
+def _models(models: Iterable[Any]) -> Iterator[str]:
+    for model in models:
+        gpus = f"{model.gpu_count} x {model.gpu_product or 'any GPU'}"
+        yield f"    model {model.namespace}/{model.name}: {model.replicas} pods with {gpus} each, {model.uri}"

@@ -1,0 +1,58 @@
+"""Imports the Python package once, in the process that Ansible forks its workers from.
+
+The progress callback imports this module in the parent; every forked action then
+finds the modules loaded. Without that each task would import the cluster client,
+YAML and JSON Schema again, half a second a time.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+from ansible.errors import AnsibleActionFail
+
+#: Modules that the actions use and that take long to import, or import much.
+MODULES = (
+    "ansible.module_utils.common.arg_spec",
+    "jinja2",
+    "jsonschema",
+    "yaml",
+    "inference_platform.findings",
+    "inference_platform.catalog",
+    "inference_platform.inventory",
+    "inference_platform.platform",
+    "inference_platform.models",
+    "inference_platform.models.capacity",
+    "inference_platform.cluster.apply",
+    "inference_platform.cluster.client",
+    "inference_platform.cluster.crds",
+    "inference_platform.cluster.gate",
+    "inference_platform.cluster.preflight",
+    "inference_platform.cluster.release",
+    "inference_platform.cluster.secrets",
+    "inference_platform.report",
+)
+
+
+def _import_all() -> ImportError | None:
+    try:
+        for module in MODULES:
+            importlib.import_module(module)
+    except ImportError as error:
+        return error
+    return None
+
+
+#: Why the package cannot be used, or None.
+PROBLEM = _import_all()
+
+
+def require_package() -> None:
+    """Fails the task, naming the interpreter, when the package cannot be imported."""
+    if PROBLEM is not None:
+        raise AnsibleActionFail(
+            "Expected the Python package inference_platform in the interpreter that runs Ansible "
+            f"({sys.executable}), found: {PROBLEM}. Run `make setup` and use .venv/bin/ansible-playbook, "
+            "or install the package into that interpreter with pip."
+        )
