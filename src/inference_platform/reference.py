@@ -1,0 +1,113 @@
+"""Reference pages made from schemas and catalogue: ``python -m inference_platform.reference``.
+
+Writes ``docs/reference/*.md``; a test compares the pages with what this module makes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from inference_platform.catalog.load import load
+from inference_platform.paths import ROOT
+from inference_platform.platform import Plan, resolve
+from inference_platform.schema import load_schema, or_list
+
+FOLDER = ROOT / "docs" / "reference"
+
+_NOTE = "<!-- Made by `python -m inference_platform.reference`; change the source, not this page. -->"
+
+
+def pages() -> dict[str, str]:
+    """The text of each page, by file name."""
+    return {
+        "inventory.md": _schema_page("inventory", "schemas/inventory.schema.json"),
+        "model.md": _schema_page("model", "schemas/model.schema.json"),
+        "platform.md": _platform_page(),
+    }
+
+
+def write(folder: Path = FOLDER) -> None:
+    """Write all pages into ``folder``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in pages().items():
+        (folder / name).write_text(text, encoding="utf-8")
+
+
+def _schema_page(name: str, source: str) -> str:
+    schema = load_schema(name)
+    rows = [_row(path, rule, required) for path, rule, required in _fields(schema)]
+    return _page(
+        schema["title"],
+        f"{schema['description']} The schema is `{source}`.",
+        _table(("key", "value", "default", "meaning"), rows),
+    )
+
+
+def _fields(schema: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Mapping[str, Any], bool]]:
+    for key, rule in schema.get("properties", {}).items():
+        yield f"{prefix}{key}", rule, key in schema.get("required", [])
+        yield from _fields(rule, f"{prefix}{key}.")
+
+
+def _row(path: str, rule: Mapping[str, Any], required: bool) -> tuple[str, str, str, str]:
+    default = f"`{json.dumps(rule['default'])}`" if "default" in rule else ("required" if required else "")
+    return f"`{path}`", _value(rule), default, rule["description"]
+
+
+def _value(rule: Mapping[str, Any]) -> str:
+    if "enum" in rule:
+        return or_list([f"`{choice}`" for choice in rule["enum"]])
+    types = rule["type"] if isinstance(rule["type"], list) else [rule["type"]]
+    return or_list([name for name in types if name != "null"])
+
+
+def _platform_page() -> str:
+    catalog = load()
+    parts = []
+    for key in sorted(catalog.releases):
+        release = catalog.releases[key]
+        parts.append(f"## Release {key} ({release['version']})\n")
+        for provider in sorted(release["providers"]):
+            plan = resolve({"platform_release": key, "provider": provider})
+            parts.append(f"### {provider}: {catalog.providers[provider]['title']}\n")
+            note = release["providers"][provider].get("note", "")
+            parts.append(f"{_engine(plan)} {note}".rstrip() + "\n")
+            parts.append(_table(("layer", "owner", "Helm releases", "waits for"), _layer_rows(plan)) + "\n")
+    return _page(
+        "Layers by release and provider", "What the catalogue makes of its defaults.", "\n".join(parts).rstrip()
+    )
+
+
+def _engine(plan: Plan) -> str:
+    if plan.engine is None:
+        return "No cloud manager: the installer makes the certificates of the platform itself."
+    return f"Cloud manager of the {plan.engine_line} line, acting on `{plan.engine['kind']}`."
+
+
+def _layer_rows(plan: Plan) -> list[tuple[str, str, str, str]]:
+    owners = {"managed": "this installer", "delegated": "cloud manager", "external": "was there before"}
+    return [
+        (
+            f"`{layer.name}`",
+            owners[layer.ownership],
+            ", ".join(f"`{release.name}`" for release in layer.releases) or "none",
+            layer.waits_for,
+        )
+        for layer in plan.layers
+    ]
+
+
+def _table(head: tuple[str, ...], rows: list[tuple[str, str, str, str]]) -> str:
+    lines = [head, tuple("---" for _ in head), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def _page(title: str, introduction: str, body: str) -> str:
+    return f"{_NOTE}\n# {title}\n\n{introduction}\n\n{body}\n"
+
+
+if __name__ == "__main__":
+    write()
