@@ -13,7 +13,7 @@ import yaml
 from inference_platform.catalog import Catalog, CatalogError, check, load
 from inference_platform.catalog.load import holds
 from inference_platform.findings import WARNING, errors
-from inference_platform.paths import CATALOG, CHARTS
+from inference_platform.paths import CATALOG, CHARTS, ROLES
 
 COUNTS = {  # how many CRDs each set has, by its project
     "cert-manager": 6,
@@ -83,6 +83,11 @@ def test_the_charts_of_all_layers_exist():
     for layer in load().layers:
         for release in layer.get("releases", []):
             assert (CHARTS / release["chart"] / "Chart.yaml").is_file(), release["chart"]
+
+
+def test_every_layer_has_a_role_of_its_name():
+    missing = [layer["name"] for layer in load().layers if not (ROLES / layer["name"] / "tasks" / "main.yml").is_file()]
+    assert missing == []
 
 
 def _unknown_need(catalog: Catalog) -> None:
