@@ -1,0 +1,131 @@
+"""Stand-in for the platform operator of the 3.4 line (facts: observed-operators.md 3, platform.md 1 and 3)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from aiohttp import web
+from embedded_cluster.standins import rules
+from embedded_cluster.standins.engine import Controller, Desired, StepError
+from embedded_cluster.standins.objects import Ref, dig, is_owned_by
+from embedded_cluster.standins.program import LeaderElection, ProgramError, check
+
+if TYPE_CHECKING:
+    from embedded_cluster.pod import PodEnvironment
+
+PRESET = "LLMInferenceServiceConfig"
+UNMANAGED = "opendatahub.io/managed"
+VERSION = "platform.opendatahub.io/version"
+GENERATION = "platform.opendatahub.io/instance.generation"
+
+
+class RhaiOperator(Controller):
+    """The sync of Kserve/default-kserve."""
+
+    async def check_manifests(self, _: Mapping[str, Any]) -> None:
+        """Without the init container the folder of manifests is empty (observed-operators.md 3.1)."""
+        if not dig(self.pod.pod, "spec", "initContainers"):
+            raise StepError("must build at directory: not a valid directory: " + self.pod.env["DEFAULT_MANIFESTS_PATH"])
+
+    async def settle(self, desired: Desired) -> None:
+        """Leave alone what is marked as not managed, after dropping its owner reference (3.6)."""
+        live = self.seen.get(desired.ref)
+        if live is None or dig(live, "metadata", "annotations", UNMANAGED) != "false":
+            await super().settle(desired)
+            return
+        if live["metadata"].get("ownerReferences"):
+            ref = desired.ref
+            patch = {"metadata": {"ownerReferences": None}}
+            address = (ref.api_version, ref.kind, ref.name)
+            await self.client.patch(*address, patch, ref.namespace, manager=self.rules.manager)
+
+    def concerns_status(self, ref: Ref, before: Mapping[str, Any] | None, now: Mapping[str, Any] | None) -> bool:
+        """Also notice the mark above."""
+        left_alone = dig(now, "metadata", "annotations", UNMANAGED) == "false"
+        still_owned = left_alone and bool(dig(now, "metadata", "ownerReferences"))
+        return still_owned or super().concerns_status(ref, before, now)
+
+    async def collect(self, source: dict[str, Any]) -> None:
+        """Delete owned objects of another version or generation that are not rendered; presets stay (3.6)."""
+        wanted = {item.ref for item in self.wanted(source)}
+        uid, generation = source["metadata"]["uid"], str(source["metadata"]["generation"])
+        for ref, live in list(self.seen.items()):
+            marks = dig(live, "metadata", "annotations", default={})
+            current = marks.get(VERSION) == self.pod.env["RHAI_VERSION"] and marks.get(GENERATION) == generation
+            if ref not in wanted and ref.kind != PRESET and not current and is_owned_by(live, uid):
+                self.log.info("deleting %s", ref)
+                await self.remove(ref)
+
+    def wanted(self, source: Mapping[str, Any]) -> list[Desired]:
+        """Everything but CRDs that the rules render for this resource."""
+        return [
+            self.prepared(document, step, source)
+            for step in self.rules.steps
+            for document in rules.select(self.operands(source), step.objects)
+        ]
+
+
+def from_env(env: Mapping[str, str], table: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
+    """Values of a settings table: the environment variable, else the default."""
+    return {name: env.get(entry["env"]) or entry["default"] for name, entry in table.items()}
+
+
+def check_environment(pod: PodEnvironment, settings: Mapping[str, Any]) -> tuple[Path, Path]:
+    """The serving certificate and key, after checking what the process needs (platform.md 1.2, observed 3.1).
+
+    Raises ProgramError with what the real process would exit with.
+    """
+    env = pod.env
+    if pod.image.rpartition("@sha256:")[2] in settings["line_3_5_images"]:
+        raise ProgramError("this stand-in imitates the platform operator of line 3.4; the image is of line 3.5")
+    if env.get("ODH_PLATFORM_TYPE") != "XKS":
+        raise ProgramError(f"ODH_PLATFORM_TYPE must be XKS on plain Kubernetes, found {env.get('ODH_PLATFORM_TYPE')!r}")
+    if not env.get("RHAI_VERSION"):
+        raise ProgramError("RHAI_VERSION must be set when ODH_PLATFORM_TYPE is XKS")
+    without_dsci = env.get("RHAI_DISABLE_DSCI_RESOURCE") == "true"
+    if without_dsci != bool(env.get("RHAI_APPLICATIONS_NAMESPACE")):
+        need = "must be set when DSCI is disabled" if without_dsci else "must not be set when DSCI is enabled"
+        raise ProgramError(f"RHAI_APPLICATIONS_NAMESPACE {need}")
+    mounts = dig(pod.pod, "spec", "containers", default=[{}])[0].get("volumeMounts", [])
+    manifests = env["DEFAULT_MANIFESTS_PATH"]
+    if not any(mount["mountPath"] == manifests and not mount.get("readOnly") for mount in mounts):
+        raise ProgramError(f"open {manifests}/kserve/overlays/odh/params.env: read-only file system")
+    folder = pod.mounts.get(settings["serving_certificates"], Path("/nonexistent"))
+    for name in ("tls.crt", "tls.key"):
+        if not (folder / name).exists():
+            path = f"{settings['serving_certificates']}/{name}"
+            raise ProgramError(f"problem running manager: open {path}: no such file or directory")
+    return folder / "tls.crt", folder / "tls.key"
+
+
+async def allow(request: web.Request) -> web.Response:
+    """Answer an admission review: allowed, nothing changed."""
+    review = await request.json()
+    answer = {"uid": review["request"]["uid"], "allowed": True}
+    return web.json_response({"apiVersion": review["apiVersion"], "kind": review["kind"], "response": answer})
+
+
+async def main(pod: PodEnvironment) -> None:
+    """Run the operator in this pod; replicas that do not lead answer webhooks only."""
+    file = rules.load("rhai_operator")
+    check(pod, file.program)
+    certificate = check_environment(pod, file.settings)
+    application = web.Application()
+    application.add_routes([web.post(path, allow) for path in file.settings["webhook_paths"]])
+    await pod.serve(file.settings["webhook_port"], application, tls=certificate)
+    pod.ready()
+    images = from_env(pod.env, file.settings["images"])
+    applications = pod.env["RHAI_APPLICATIONS_NAMESPACE"]
+    values = {
+        **file.settings,
+        "namespace": applications,
+        "applications": applications,
+        "version_prefix": "v" + pod.env["RHAI_VERSION"].replace(".", "-"),
+        "images": images,
+        "parameters": {entry["parameter"]: images[name] for name, entry in file.settings["images"].items()},
+        "pki": from_env(pod.env, file.settings["pki"]),
+    }
+    async with LeaderElection(pod, file.lease).leading():
+        await RhaiOperator(pod, file.rules["kserve"], values).run()
