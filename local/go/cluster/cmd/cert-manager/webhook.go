@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 	admissionv1 "k8s.io/api/admission/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	acmev1 "github.com/cert-manager/cert-manager/pkg/apis/acme/v1"
 	cmapi "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
@@ -52,11 +53,9 @@ func (f *webhookFlags) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	scheme := runtime.NewScheme()
-	for _, add := range []func(*runtime.Scheme) error{cmapi.AddToScheme, acmev1.AddToScheme} {
-		if err := add(scheme); err != nil {
-			return err
-		}
+	scheme, err := webhookScheme()
+	if err != nil {
+		return err
 	}
 	webhook := &server.Server{
 		ListenAddr:     f.securePort,
@@ -75,6 +74,25 @@ func (f *webhookFlags) run(ctx context.Context) error {
 		MetricsListenAddress: f.metricsListenAddress,
 	}
 	return webhook.Run(ctx)
+}
+
+// webhookScheme knows the kinds the webhook is asked about. The handler converts each object
+// to its internal version; the internal types are out of reach, so the v1 types stand in for
+// them and nothing is converted.
+func webhookScheme() (*runtime.Scheme, error) {
+	scheme := runtime.NewScheme()
+	for _, add := range []func(*runtime.Scheme) error{cmapi.AddToScheme, acmev1.AddToScheme} {
+		if err := add(scheme); err != nil {
+			return nil, err
+		}
+	}
+	internal := func(group string) schema.GroupVersion {
+		return schema.GroupVersion{Group: group, Version: runtime.APIVersionInternal}
+	}
+	scheme.AddKnownTypes(internal(cmapi.SchemeGroupVersion.Group),
+		&cmapi.Certificate{}, &cmapi.CertificateRequest{}, &cmapi.ClusterIssuer{}, &cmapi.Issuer{})
+	scheme.AddKnownTypes(internal(acmev1.SchemeGroupVersion.Group), &acmev1.Challenge{}, &acmev1.Order{})
+	return scheme, nil
 }
 
 // issuerRules holds the one cert-manager rule that users of the installer meet: an issuer
