@@ -45,7 +45,9 @@ def _parser() -> argparse.ArgumentParser:
     up.add_argument("--flavour", default="aws", help="nodes to show (nodes/<flavour>.yml)")
     up.add_argument("--tools", type=Path, help="folder with bin/ and crds/ (default: built on demand)")
     down = command("down", _down, "stop the cluster and delete its data; logs stay")
-    down.add_argument("--keep-data", action="store_true", help="keep the data for the next up")
+    kept = down.add_mutually_exclusive_group()
+    kept.add_argument("--keep-data", action="store_true", help="keep the data for the next up")
+    kept.add_argument("--purge", action="store_true", help="remove the logs too")
     command("status", _status, "show processes, nodes and pods")
     command("kubeconfig", _kubeconfig, "print the path of the administrator's kubeconfig")
     logs = command("logs", _logs, "show the end of a process's log")
@@ -78,7 +80,10 @@ def _up(arguments: argparse.Namespace) -> int:
 def _down(arguments: argparse.Namespace) -> int:
     from embedded_cluster import launcher
 
-    launcher.down(arguments.name, keep_data=arguments.keep_data)
+    if arguments.purge:
+        launcher.destroy(arguments.name)
+    else:
+        launcher.down(arguments.name, keep_data=arguments.keep_data)
     return 0
 
 
@@ -157,7 +162,7 @@ async def _cluster_tables(paths: ClusterPaths) -> str:
     ) as client:
         try:
             nodes, pods = await client.list("v1", "Node"), await client.list("v1", "Pod")
-        except (ApiError, aiohttp.ClientError, asyncio.TimeoutError) as error:
+        except (TimeoutError, ApiError, aiohttp.ClientError) as error:
             return f"\nthe API server does not answer: {error}"
     rows = [["NODE", "TYPE", "READY", "GPUS", "PODS"]]
     for node in nodes:
@@ -171,7 +176,9 @@ async def _cluster_tables(paths: ClusterPaths) -> str:
         statuses = (pod.get("status") or {}).get("containerStatuses") or []
         restarts = sum(item.get("restartCount", 0) for item in statuses)
         runs_as = "simulated" if is_simulated(pod) else "process"
-        pod_rows.append(["/".join((pod["metadata"]["namespace"], pod["metadata"]["name"])), _pod_state(pod), str(restarts), runs_as])
+        pod_rows.append(
+            ["/".join((pod["metadata"]["namespace"], pod["metadata"]["name"])), _pod_state(pod), str(restarts), runs_as]
+        )
     return f"\n{_table(rows)}" + (f"\n{_table(pod_rows)}" if pods else "")
 
 

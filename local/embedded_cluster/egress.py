@@ -87,18 +87,28 @@ class Directory:
         wanted = next((item for item in service["spec"].get("ports") or [] if item["port"] == port), None)
         if wanted is None:
             raise NoRouteError(f"service {label} has no port {port}")
-        candidates = []
-        for item in self.endpoint_slices():
-            owner = item["metadata"]
-            if owner["namespace"] != meta["namespace"] or (owner.get("labels") or {}).get(SERVICE_NAME_LABEL) != meta["name"]:
-                continue
-            ports = [entry["port"] for entry in item.get("ports") or [] if (entry.get("name") or "") == (wanted.get("name") or "")]
-            for endpoint in item.get("endpoints") or []:
-                if ports and (endpoint.get("conditions") or {}).get("ready", True):
-                    candidates.append((endpoint["addresses"][0], ports[0]))
+        port_name = wanted.get("name") or ""
+        candidates = [
+            (endpoint["addresses"][0], target)
+            for item in self.endpoint_slices()
+            if _service_of(item) == (meta["namespace"], meta["name"])
+            for target in _ports_named(item, port_name)
+            for endpoint in item.get("endpoints") or []
+            if (endpoint.get("conditions") or {}).get("ready", True)
+        ]
         if not candidates:
             raise NoRouteError(f"no ready endpoint for service {label} port {port}")
         return self.resolve(*random.choice(candidates))
+
+
+def _service_of(endpoint_slice: Object) -> tuple[str, str | None]:
+    """(namespace, name) of the Service that an EndpointSlice belongs to."""
+    meta = endpoint_slice["metadata"]
+    return meta["namespace"], (meta.get("labels") or {}).get(SERVICE_NAME_LABEL)
+
+
+def _ports_named(endpoint_slice: Object, name: str) -> list[int]:
+    return [item["port"] for item in endpoint_slice.get("ports") or [] if (item.get("name") or "") == name]
 
 
 class EgressProxy:
@@ -133,7 +143,7 @@ class EgressProxy:
                 upstream_reader, upstream_writer = await asyncio.open_connection(*address)
         except NoRouteError as error:
             await _refuse(writer, str(error))
-        except (OSError, asyncio.TimeoutError):
+        except (TimeoutError, OSError):
             await _refuse(writer, f"connection to {host}:{port} refused")
         else:
             writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")

@@ -185,9 +185,7 @@ class KubeClient:
     ) -> list[Object]:
         """All objects of a kind, each with apiVersion and kind filled in."""
         resource = await self.resource(api_version, kind)
-        answer = await self.request(
-            "GET", resource.path(namespace), query=_selectors(label_selector, field_selector)
-        )
+        answer = await self.request("GET", resource.path(namespace), query=_selectors(label_selector, field_selector))
         return [_typed(item, api_version, kind) for item in answer.get("items") or []]
 
     async def create(self, obj: Object, *, manager: str | None = None) -> Object:
@@ -357,7 +355,7 @@ class KubeClient:
                     self.log.warning("watch of %s %s: %s", api_version, kind, error)
                 await asyncio.sleep(0 if error.status == 410 else _pause(failures))
                 failures += 1
-            except (aiohttp.ClientError, asyncio.TimeoutError, ConnectionError, OSError) as error:
+            except (TimeoutError, aiohttp.ClientError, ConnectionError, OSError) as error:
                 self.log.debug("watch of %s %s lost: %r", api_version, kind, error)
                 await asyncio.sleep(_pause(failures))
                 failures += 1
@@ -445,7 +443,7 @@ class KubeClient:
                     if response.status >= 400:
                         raise _api_error(response.status, content, f"{method} {path}")
                     return json.loads(content) if content else {}
-            except (aiohttp.ClientConnectionError, asyncio.TimeoutError):
+            except (TimeoutError, aiohttp.ClientConnectionError):
                 if method != "GET" or last:
                     raise
                 await asyncio.sleep(RETRY_SECONDS[attempt])

@@ -90,5 +90,5 @@ async def _only_api_server(request: web.Request, handler: Callable[[web.Request]
     return await handler(request)  # type: ignore[misc, no-any-return]
 
 
-async def _unsupported(request: web.Request) -> web.Response:
+async def _unsupported(_: web.Request) -> web.Response:
     return web.Response(status=501, text="the embedded cluster runs no containers: only logs are served\n")

@@ -19,6 +19,7 @@ from embedded_cluster.processes import stop_all
 from embedded_cluster.state import ClusterState, leftovers
 
 STOP_SECONDS = 20.0
+SUPERVISOR_LOG = "supervisor.log"
 Log = Callable[[str], None]
 
 
@@ -60,6 +61,12 @@ def down(name: str, *, keep_data: bool = False, log: Log = print) -> None:
     log(f"embedded cluster {name}: stopped in {time.monotonic() - began:.1f} s")
 
 
+def destroy(name: str, *, log: Log = print) -> None:
+    """Stop the named cluster and remove everything of it, logs included."""
+    down(name, log=log)
+    shutil.rmtree(ClusterPaths.of(name).root, ignore_errors=True)
+
+
 def _launch(paths: ClusterPaths, tools: Path, flavour: str, log: Log) -> None:
     """Start the detached supervisor and follow its progress until the cluster is ready."""
     missing = [name for name in ("etcd", "kube-apiserver", "kwok") if not (tools / "bin" / name).is_file()]
@@ -68,7 +75,7 @@ def _launch(paths: ClusterPaths, tools: Path, flavour: str, log: Log) -> None:
     read_end, write_end = os.pipe()
     command = [sys.executable, "-m", "embedded_cluster", "supervise", "--name", paths.name]
     command += ["--tools", str(tools), "--flavour", flavour, "--report-fd", str(write_end)]
-    log_file = os.open(paths.logs / "supervisor.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    log_file = os.open(paths.logs / SUPERVISOR_LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     try:
         subprocess.Popen(
             command,
@@ -91,7 +98,7 @@ def _launch(paths: ClusterPaths, tools: Path, flavour: str, log: Log) -> None:
                 log(f"embedded cluster {paths.name}: up in {event['seconds']} s, kubeconfig {paths.kubeconfig}")
                 return
             log(f"  {event['seconds']:5.1f} s  {event['step']}")
-    raise ClusterError(f"embedded cluster {paths.name} did not start; see {paths.logs / 'supervisor.log'}")
+    raise ClusterError(f"embedded cluster {paths.name} did not start; see {paths.logs / SUPERVISOR_LOG}")
 
 
 def _wait_for_ready(paths: ClusterPaths, log: Log) -> None:

@@ -46,7 +46,7 @@ class LoadBalancers:
         entry = self._entry(key)
         try:
             await self._client.patch_status("v1", "Service", name, {"loadBalancer": {"ingress": [entry]}}, namespace)
-        except (ApiError, aiohttp.ClientError, asyncio.TimeoutError) as error:
+        except (TimeoutError, ApiError, aiohttp.ClientError) as error:
             _log.warning("service %s/%s gets no load balancer: %s", namespace, name, error)
         else:
             _log.info("service %s/%s has load balancer %s", namespace, name, entry)

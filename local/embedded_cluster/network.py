@@ -10,6 +10,7 @@ Each cluster has an octet of its own, so that clusters do not meet.
 from __future__ import annotations
 
 import ipaddress
+import itertools
 import socket
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -72,7 +73,8 @@ def host_address(pod_address: str) -> str:
 def choose_octet(taken: Iterable[int], preferred: int | None = None) -> int:
     """An octet that no other cluster uses: not recorded by one, and its log server port is free."""
     used = set(taken)
-    for octet in [*([preferred] if preferred else []), *OCTETS]:
+    candidates: list[int] = [preferred] if preferred else []
+    for octet in itertools.chain(candidates, OCTETS):
         if octet not in used and _is_free(octet):
             return octet
     raise RuntimeError(f"no free address block among 127.{OCTETS.start}.0.0 to 127.{OCTETS.stop - 1}.0.0")

@@ -44,9 +44,7 @@ class Flavour:
 def node_objects(flavour: Flavour, network: Network, now: datetime.datetime) -> list[Object]:
     """Node objects, ready from the start, with addresses of `network`."""
     stamp = now.strftime("%Y-%m-%dT%H:%M:%SZ")
-    return [
-        _node_object(flavour, node, index, network, stamp) for index, node in enumerate(flavour.data["nodes"])
-    ]
+    return [_node_object(flavour, node, index, network, stamp) for index, node in enumerate(flavour.data["nodes"])]
 
 
 def _node_object(flavour: Flavour, node: dict[str, Any], index: int, network: Network, stamp: str) -> Object:

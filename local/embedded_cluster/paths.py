@@ -26,9 +26,7 @@ class ClusterPaths:
     def of(cls, name: str) -> ClusterPaths:
         """Paths of the named cluster; raises ValueError for a name that is no DNS label."""
         if not re.fullmatch(r"[a-z0-9]([-a-z0-9]{0,38}[a-z0-9])?", name):
-            raise ValueError(
-                f"cluster name: expected at most 40 lower-case letters, digits and dashes, found {name!r}"
-            )
+            raise ValueError(f"cluster name: expected at most 40 lower-case letters, digits and dashes, found {name!r}")
         return cls(name, cache_root() / "clusters" / name)
 
     @property

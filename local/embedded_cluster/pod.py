@@ -64,12 +64,12 @@ class PodEnvironment:
         path = self.mounts.get(mount_path)
         if path is None:
             found = ", ".join(sorted(self.mounts)) or "nothing"
-            raise FileNotFoundError(f"pod {self.namespace}/{self.name} mounts nothing at {mount_path}; it mounts {found}")
+            raise FileNotFoundError(
+                f"pod {self.namespace}/{self.name} mounts nothing at {mount_path}; it mounts {found}"
+            )
         return path
 
-    async def serve(
-        self, port: int, handler: Handler | web.Application, tls: tuple[Path, Path] | None = None
-    ) -> None:
+    async def serve(self, port: int, handler: Handler | web.Application, tls: tuple[Path, Path] | None = None) -> None:
         """Answer HTTP on a port of the pod; returns once the port is open.
 
         `handler` is an aiohttp application or a coroutine function from request to response.
@@ -81,7 +81,9 @@ class PodEnvironment:
             context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
             context.load_cert_chain(*map(str, tls))
             self._tls.append((context, *tls))
-        runner: Any = web.AppRunner(handler) if isinstance(handler, web.Application) else web.ServerRunner(web.Server(handler))
+        runner: Any = (
+            web.AppRunner(handler) if isinstance(handler, web.Application) else web.ServerRunner(web.Server(handler))
+        )
         await runner.setup()
         self._runners.append(runner)
         wanted = port if port >= PRIVILEGED_PORTS_END else 0

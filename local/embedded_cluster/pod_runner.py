@@ -244,11 +244,16 @@ class PodRunner:
             message = _tail(self.log_file)
             self.view.last_state = pod_status.terminated(ended.code, started_at, now_text(), message, ended.signal)
             name = self.container["name"]
-            text = f"back-off {pause:.0f}s restarting failed container={name} pod={self.key[1]}_{self.key[0]}({self.uid})"
+            text = (
+                f"back-off {pause:.0f}s restarting failed container={name} pod={self.key[1]}_{self.key[0]}({self.uid})"
+            )
             self.view.state = pod_status.waiting("CrashLoopBackOff", text)
             self.view.ready = self.view.started = False
             self.node.events.record(
-                self.pod, WARNING, "BackOff", f"Back-off restarting failed container {name} in pod {self.key[1]}_{self.key[0]}"
+                self.pod,
+                WARNING,
+                "BackOff",
+                f"Back-off restarting failed container {name} in pod {self.key[1]}_{self.key[0]}",
             )
             await self._publish_view(address)
             await asyncio.sleep(pause)
@@ -480,7 +485,7 @@ class PodRunner:
             try:
                 await self._request_tokens()
                 self.files.refresh()
-            except (ApiError, aiohttp.ClientError, asyncio.TimeoutError, OSError) as error:
+            except (TimeoutError, ApiError, aiohttp.ClientError, OSError) as error:
                 _log.warning("pod %s/%s: token not renewed: %s", *self.key, error)
 
     def _write_kubeconfig(self) -> Path:
@@ -521,7 +526,12 @@ class PodRunner:
 
     def _set_status_address(self, address: str) -> None:
         """Fields that refer to the pod's address resolve before the status is written."""
-        status = {**(self.pod.get("status") or {}), "podIP": address, "podIPs": [{"ip": address}], "hostIP": self._host_ip}
+        status = {
+            **(self.pod.get("status") or {}),
+            "podIP": address,
+            "podIPs": [{"ip": address}],
+            "hostIP": self._host_ip,
+        }
         self.pod = {**self.pod, "status": status}
         self.files.pod = self.pod
 
@@ -540,7 +550,7 @@ class PodRunner:
             except ApiError as error:
                 if error.status not in (404, 409):
                     _log.error("pod %s/%s: status not written: %s", namespace, name, error)
-            except (aiohttp.ClientError, asyncio.TimeoutError) as error:
+            except (TimeoutError, aiohttp.ClientError) as error:
                 _log.error("pod %s/%s: status not written: %r", namespace, name, error)
             else:
                 self.pod = {**stored, "apiVersion": "v1", "kind": "Pod"}
@@ -591,7 +601,7 @@ async def _end_process(process: asyncio.subprocess.Process, grace_seconds: float
         process.send_signal(signal.SIGTERM)
     try:
         await asyncio.wait_for(process.wait(), max(grace_seconds, 0.1))
-    except asyncio.TimeoutError:
+    except TimeoutError:
         with contextlib.suppress(ProcessLookupError):
             process.kill()
         await process.wait()

@@ -28,7 +28,9 @@ def waiting(reason: str, message: str | None = None) -> dict[str, Any]:
     return {"waiting": {"reason": reason, **({"message": message} if message else {})}}
 
 
-def terminated(exit_code: int, started_at: str, finished_at: str, message: str, signal: int | None = None) -> dict[str, Any]:
+def terminated(
+    exit_code: int, started_at: str, finished_at: str, message: str, signal: int | None = None
+) -> dict[str, Any]:
     """A terminated container state with the last log lines as its message."""
     state: dict[str, Any] = {
         "exitCode": exit_code,
@@ -112,7 +114,9 @@ def merge_conditions(before: list[Object], after: list[Object], now: str) -> lis
     return merged
 
 
-def _condition(kind: str, value: bool, otherwise: Mapping[str, str] | None = None, always: Mapping[str, str] | None = None) -> Object:
+def _condition(
+    kind: str, value: bool, otherwise: Mapping[str, str] | None = None, always: Mapping[str, str] | None = None
+) -> Object:
     """A condition; `otherwise` is added when it is False, `always` in any case."""
     extra = dict(always or {}) | (dict(otherwise or {}) if not value else {})
     return {"type": kind, "status": "True" if value else "False", **extra}

@@ -44,9 +44,8 @@ def probe_of(container: Mapping[str, Any], name: str) -> Probe | None:
     spec = container.get(name)
     if not spec:
         return None
-    kind, handler = next(
-        ((kind, spec[kind]) for kind in ("httpGet", "tcpSocket", "grpc", "exec") if kind in spec), ("exec", {})
-    )
+    kind = next((kind for kind in ("httpGet", "tcpSocket", "grpc") if kind in spec), "exec")
+    handler: dict[str, Any] = spec.get(kind) or {}
     return Probe(
         kind=kind if (handler.get("scheme") or "HTTP") == "HTTP" else "tcpSocket",
         port=0 if kind == "exec" else port_of(container, handler["port"], name),
@@ -82,7 +81,7 @@ def network_check(locate: Callable[[int], tuple[str, int]]) -> Check:
                 _, writer = await asyncio.open_connection(host, port)
                 writer.close()
                 return None
-        except (OSError, aiohttp.ClientError, asyncio.TimeoutError) as error:
+        except (TimeoutError, OSError, aiohttp.ClientError) as error:
             detail = "timeout" if isinstance(error, asyncio.TimeoutError) else "connection refused"
             return f"{probe.kind} port {probe.port}: {detail}"
 
@@ -169,7 +168,10 @@ async def _liveness(probe: Probe, check: Check, on_dead: Callable[[str], None]) 
 
 
 async def _http_get(host: str, port: int, path: str) -> str | None:
-    async with aiohttp.ClientSession() as session, session.get(f"http://{host}:{port}{path}", allow_redirects=False) as answer:
+    async with (
+        aiohttp.ClientSession() as session,
+        session.get(f"http://{host}:{port}{path}", allow_redirects=False) as answer,
+    ):
         with contextlib.suppress(aiohttp.ClientError):
             await answer.read()
         if 200 <= answer.status < 400:

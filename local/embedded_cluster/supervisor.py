@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime
+import fcntl
 import json
 import logging
 import os
@@ -30,6 +31,7 @@ from embedded_cluster import pki as cluster_pki
 from embedded_cluster import state as cluster_state
 from embedded_cluster.control_plane import PACKAGE, ControlPlane, Ports
 from embedded_cluster.kube import ApiError, KubeClient
+from embedded_cluster.launcher import SUPERVISOR_LOG
 from embedded_cluster.network import API_SERVICE_ADDRESS, Network, choose_octet
 from embedded_cluster.nodes import Flavour, node_objects
 from embedded_cluster.paths import ClusterPaths
@@ -41,6 +43,12 @@ STOP_GRACE_SECONDS = 3.0
 RESTART_LIMIT = 5
 RESTART_WINDOW_SECONDS = 60.0
 POLL_SECONDS = 0.03
+STOP_ORDER = (
+    ("node-agent",),
+    ("kwok", "kube-scheduler", "kube-controller-manager"),
+    ("kube-apiserver",),
+    ("etcd",),
+)
 LOG_TAIL_LINES = 15
 
 Progress = Callable[[dict[str, Any]], None]
@@ -95,7 +103,7 @@ class Child:
             self.process.send_signal(number)
         try:
             await asyncio.wait_for(self.process.wait(), grace_seconds)
-        except asyncio.TimeoutError:
+        except TimeoutError:
             with contextlib.suppress(ProcessLookupError):
                 self.process.kill()
             await self.process.wait()
@@ -194,7 +202,7 @@ class Supervisor:
         if has_data and before and before.octet == self.state.octet:
             pki = cluster_pki.Pki(self.paths.pki)
         else:
-            shutil.rmtree(self.paths.etcd, ignore_errors=True)
+            self._forget_earlier_cluster()
             addresses = [network.node_address(index) for index in range(len(self.flavour.node_names))]
             pki = cluster_pki.create(
                 self.paths.pki, api_addresses=[API_SERVICE_ADDRESS, network.api_address], node_addresses=addresses
@@ -203,6 +211,16 @@ class Supervisor:
         plane.write_files()
         self._step("certificates and configuration written")
         return plane
+
+    def _forget_earlier_cluster(self) -> None:
+        """A new cluster begins with empty data, audit log and logs."""
+        shutil.rmtree(self.paths.etcd, ignore_errors=True)
+        for path in self.paths.root.glob("audit*.log"):
+            path.unlink()
+        for path in self.paths.logs.rglob("*.log"):
+            if path.name != SUPERVISOR_LOG:
+                path.unlink()
+        self.paths.pull_secret.unlink(missing_ok=True)
 
     def _client(self, plane: ControlPlane) -> KubeClient:
         return KubeClient.from_kubeconfig(plane.kubeconfig_of("supervisor"), user_agent="embedded-cluster/supervisor")
@@ -213,11 +231,19 @@ class Supervisor:
         now = datetime.datetime.now(datetime.UTC)
         await asyncio.gather(*(client.apply(item, "embedded-cluster") for item in rights))
         for node in node_objects(self.flavour, plane.network, now):
-            with contextlib.suppress(_AlreadyExists):
-                await _create_once(client, node)
+            await _create_unless_there(client, node)
 
     def _node_agent_command(self) -> list[str]:
-        return [sys.executable, "-m", "embedded_cluster", "node-agent", "--name", self.paths.name, "--tools", str(self.tools)]
+        return [
+            sys.executable,
+            "-m",
+            "embedded_cluster",
+            "node-agent",
+            "--name",
+            self.paths.name,
+            "--tools",
+            str(self.tools),
+        ]
 
     async def _agent_ready(self) -> bool:
         return (self.paths.run / "node-agent.ready").exists()
@@ -268,7 +294,7 @@ class Supervisor:
 
     async def _stop(self) -> None:
         """End all children: first what talks to the API server, last etcd."""
-        for group in (("node-agent",), ("kwok", "kube-scheduler", "kube-controller-manager"), ("kube-apiserver",), ("etcd",)):
+        for group in STOP_ORDER:
             await asyncio.gather(*(self.children[name].stop() for name in group if name in self.children))
         self.paths.egress_socket.unlink(missing_ok=True)
         (self.paths.run / "node-agent.ready").unlink(missing_ok=True)
@@ -285,23 +311,19 @@ def _octets_of_other_clusters(paths: ClusterPaths) -> list[int]:
     return octets
 
 
-class _AlreadyExists(Exception):
-    pass
-
-
-async def _create_once(client: KubeClient, obj: dict[str, Any]) -> None:
+async def _create_unless_there(client: KubeClient, obj: dict[str, Any]) -> None:
+    """Create an object; one of the same name (after a restart with data) is left as it is."""
     try:
         await client.create(obj, manager="embedded-cluster")
     except ApiError as error:
-        if error.reason == "AlreadyExists":
-            raise _AlreadyExists from None
-        raise
+        if error.reason != "AlreadyExists":
+            raise
 
 
 async def _api_ready(client: KubeClient) -> bool:
     try:
         await client.text("/readyz")
-    except (ApiError, aiohttp.ClientError, asyncio.TimeoutError, ssl.SSLError, OSError):
+    except (TimeoutError, ApiError, aiohttp.ClientError, ssl.SSLError, OSError):
         return False
     return True
 
@@ -341,4 +363,10 @@ def run_supervisor(paths: ClusterPaths, tools: Path, flavour: str, report: IO[st
                     report.close()
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    asyncio.run(Supervisor(paths, tools, flavour, progress).run())
+    with (paths.root / "supervisor.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            progress({"error": "another supervisor of this cluster is running"})
+            raise SystemExit(1) from None
+        asyncio.run(Supervisor(paths, tools, flavour, progress).run())

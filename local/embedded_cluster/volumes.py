@@ -152,9 +152,7 @@ class PodFiles:
         return self.root / "volumes" / name
 
 
-def _selected(
-    volume: str, noun: str, reference: Mapping[str, Any], pod: Object, sources: Sources
-) -> dict[str, bytes]:
+def _selected(volume: str, noun: str, reference: Mapping[str, Any], pod: Object, sources: Sources) -> dict[str, bytes]:
     """Keys of a Secret or ConfigMap, all or those listed in `items`."""
     namespace, name = pod["metadata"]["namespace"], reference["name"]
     lookup = sources.secrets if noun == "secret" else sources.config_maps
