@@ -59,7 +59,7 @@ def _models(text: str) -> tuple[tuple[str, str], ...]:
 
 def expectations(release: str, provider: str) -> dict[str, Any]:
     """The part of catalog/expected.yml for a release on a provider, with its placeholders filled in."""
-    releases = yaml.safe_load(EXPECTED.read_text(encoding="utf-8"))["releases"]
+    releases: dict[str, dict[str, Any]] = yaml.safe_load(EXPECTED.read_text(encoding="utf-8"))["releases"]
     if release not in releases:
         known = ", ".join(releases)
         raise SettingsError(f'PLATFORM_RELEASE: expected one of {known}, found "{release}".')

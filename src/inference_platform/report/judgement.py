@@ -27,10 +27,13 @@ def problems(
     crds: Sequence[CrdSet],
     gateway: Gateway | None,
     models: Sequence[Model],
+    *,
+    address_required: bool = True,
 ) -> Iterable[str]:
     """One sentence for each thing that is not as the plan and the models want it.
 
-    What the gate of a layer already complains about is not said twice.
+    What the gate of a layer already complains about is not said twice. Where the
+    provider does without a load balancer (not ``address_required``), a model needs no URL.
     """
     told = {layer.name for layer in layers if layer.problems}
     for namespace in namespaces:
@@ -48,7 +51,7 @@ def problems(
     if "inference_gateway" not in told:
         yield from _gateway_problems(layers, gateway)
     for model in models:
-        yield from _model_problems(model)
+        yield from _model_problems(model, address_required)
 
 
 def _crd_problem(crd_set: CrdSet) -> str:
@@ -72,11 +75,11 @@ def _gateway_problems(layers: Sequence[Layer], gateway: Gateway | None) -> Itera
         yield f"Gateway {gateway.namespace}/{gateway.name} is not accepted: {detail}."
 
 
-def _model_problems(model: Model) -> Iterable[str]:
+def _model_problems(model: Model, address_required: bool) -> Iterable[str]:
     where = f"Model {model.namespace}/{model.name}"
     if not model.ready:
         yield f"{where} is not Ready{_reason(model)}."
-    elif not model.url:
+    elif address_required and not model.url:
         # observed-gateway.md 5.4: Ready without an address does not mean reachable.
         yield f"{where} is Ready but has no URL: the gateway has no address yet."
 

@@ -8,6 +8,8 @@ Pure: lists of objects in, observation types out.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from inference_platform.report.context import Objects
 from inference_platform.report.objects import (
@@ -34,8 +36,6 @@ from inference_platform.report.observation import (
     Pod,
 )
 
-GPU_RESOURCE = "nvidia.com/gpu"
-GPU_PRODUCT_LABEL = "nvidia.com/gpu.product"
 INSTANCE_TYPE_LABEL = "node.kubernetes.io/instance-type"
 MODEL_LABEL = "inference-platform.io/model"
 NAME_LABEL = "app.kubernetes.io/name"
@@ -58,52 +58,65 @@ CONDITION_ORDER = ("Ready", "WorkloadsReady", "RouterReady")
 """Conditions shown first; the others follow by name."""
 
 
-def nodes(items: Sequence[Object], pods: Sequence[Object]) -> tuple[Node, ...]:
+@dataclass(frozen=True)
+class GpuNames:
+    """The resource that pods ask for, and the node label that names the product."""
+
+    resource: str
+    product_label: str
+
+    @classmethod
+    def of(cls, platform: Mapping[str, Any]) -> GpuNames:
+        """What the plan says for its provider."""
+        gpu = platform["serving"]["gpu"]
+        return cls(gpu["resource"], gpu["product_label"])
+
+
+def nodes(items: Sequence[Object], pods: Sequence[Object], gpu: GpuNames) -> tuple[Node, ...]:
     """All nodes by name, with the GPUs that the pods bound to them hold."""
     used: dict[str, int] = {}
     for pod in pods:
         if at(pod, "status", "phase") in ("Succeeded", "Failed"):
             continue
         node = at(pod, "spec", "nodeName") or ""
-        used[node] = used.get(node, 0) + pod_gpus(pod)
-    return tuple(_node(item, used.get(name_of(item), 0)) for item in sorted(items, key=name_of))
+        used[node] = used.get(node, 0) + pod_gpus(pod, gpu)
+    return tuple(_node(item, used.get(name_of(item), 0), gpu) for item in sorted(items, key=name_of))
 
 
-def _node(item: Object, gpus_used: int) -> Node:
+def _node(item: Object, gpus_used: int, gpu: GpuNames) -> Node:
     labels = labels_of(item)
     capacity = at(item, "status", "allocatable") or at(item, "status", "capacity") or {}
     return Node(
         name=name_of(item),
         ready=condition_status(item, "Ready") == "True",
         instance_type=labels.get(INSTANCE_TYPE_LABEL, ""),
-        gpu_product=labels.get(GPU_PRODUCT_LABEL, ""),
-        gpus=int(capacity.get(GPU_RESOURCE) or 0),
+        gpu_product=labels.get(gpu.product_label, ""),
+        gpus=int(capacity.get(gpu.resource) or 0),
         gpus_used=gpus_used,
         cpu=str(capacity.get("cpu") or ""),
         memory=str(capacity.get("memory") or ""),
     )
 
 
-def pod_gpus(pod: Object) -> int:
+def pod_gpus(pod: Object, gpu: GpuNames) -> int:
     """GPUs that the containers of a pod ask for."""
     return sum(
-        int((at(container, "resources", "limits") or {}).get(GPU_RESOURCE) or 0)
+        int((at(container, "resources", "limits") or {}).get(gpu.resource) or 0)
         for container in at(pod, "spec", "containers") or ()
     )
 
 
-def models(objects: Objects, products: Mapping[str, str]) -> tuple[Model, ...]:
-    """The models this installer applied, by namespace and name.
-
-    ``products`` maps a node to its GPU product.
-    """
-    models = [_model(item, objects, products) for item in objects.models if MODEL_LABEL in labels_of(item)]
+def models(objects: Objects, hosts: Sequence[Node], gpu: GpuNames) -> tuple[Model, ...]:
+    """The models this installer applied, by namespace and name. ``hosts`` are the nodes of the cluster."""
+    products = {node.name: node.gpu_product for node in hosts}
+    mine = [item for item in objects.models if MODEL_LABEL in labels_of(item)]
+    models = [_model(item, objects, products, gpu) for item in mine]
     return tuple(sorted(models, key=lambda model: (model.namespace, model.name)))
 
 
-def _model(item: Object, objects: Objects, products: Mapping[str, str]) -> Model:
+def _model(item: Object, objects: Objects, products: Mapping[str, str], gpu: GpuNames) -> Model:
     namespace, name = namespace_of(item), name_of(item)
-    pods = _model_pods(namespace, name, objects.pods)
+    pods = _model_pods(namespace, name, objects.pods, gpu)
     serving = [pod for pod in pods if pod.role == ROLE_SERVING]
     wanted = at(item, "spec", "replicas")
     route = _owned_by_model(objects.routes, namespace, name)
@@ -127,8 +140,8 @@ def _model(item: Object, objects: Objects, products: Mapping[str, str]) -> Model
     )
 
 
-def _model_pods(namespace: str, name: str, items: Sequence[Object]) -> tuple[Pod, ...]:
-    pods = [_pod(item) for item in items if namespace_of(item) == namespace and _is_part_of(item, name)]
+def _model_pods(namespace: str, name: str, items: Sequence[Object], gpu: GpuNames) -> tuple[Pod, ...]:
+    pods = [_pod(item, gpu) for item in items if namespace_of(item) == namespace and _is_part_of(item, name)]
     return tuple(sorted(pods, key=lambda pod: (ROLE_ORDER.index(pod.role), pod.name)))
 
 
@@ -137,7 +150,7 @@ def _is_part_of(item: Object, model: str) -> bool:
     return labels.get(NAME_LABEL) == model and labels.get(PART_OF_LABEL) == MODEL_PART_OF
 
 
-def _pod(item: Object) -> Pod:
+def _pod(item: Object, gpu: GpuNames) -> Pod:
     statuses = at(item, "status", "containerStatuses") or ()
     return Pod(
         name=name_of(item),
@@ -146,7 +159,7 @@ def _pod(item: Object) -> Pod:
         phase=_pod_phase(item, statuses),
         ready=condition_status(item, "Ready") == "True",
         restarts=sum(int(status.get("restartCount") or 0) for status in statuses),
-        gpus=pod_gpus(item),
+        gpus=pod_gpus(item, gpu),
     )
 
 

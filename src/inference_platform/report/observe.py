@@ -13,13 +13,15 @@ from inference_platform.report.observation import Observation
 
 def observe(objects: Objects, platform: Mapping[str, Any], context: Context) -> Observation:
     """Put together what ``objects`` say about the plan ``platform`` (a plan as a dict)."""
-    nodes = model_state.nodes(objects.nodes, objects.pods)
+    gpu = model_state.GpuNames.of(platform)
+    nodes = model_state.nodes(objects.nodes, objects.pods, gpu)
     layers = platform_state.layers(platform, context)
     namespaces = platform_state.namespaces(platform, objects.namespaces)
     deployments = platform_state.deployments(platform, objects.deployments)
     crds = platform_state.crd_sets(platform, objects.established_crds)
     gateway = platform_state.gateway(platform, objects.gateways, objects.gateway_classes)
-    models = model_state.models(objects, {node.name: node.gpu_product for node in nodes})
+    models = model_state.models(objects, nodes, gpu)
+    address_required = bool(platform["serving"]["gateway"]["address_required"])
     models_timing = context.timings.get(MODELS_STEP)
     return Observation(
         generated_at=context.generated_at,
@@ -37,7 +39,11 @@ def observe(objects: Objects, platform: Mapping[str, Any], context: Context) -> 
         total_seconds=sum(t.seconds for t in context.timings.values()) if context.timings else None,
         models_seconds=models_timing.seconds if models_timing else None,
         models_changed=models_timing.changed if models_timing else None,
-        problems=tuple(judgement.problems(layers, namespaces, deployments, crds, gateway, models)),
+        problems=tuple(
+            judgement.problems(
+                layers, namespaces, deployments, crds, gateway, models, address_required=address_required
+            )
+        ),
         unverified=tuple(judgement.unverified(models, context)),
         environment=f"export KUBECONFIG={shlex.quote(context.kubeconfig)}" if context.kubeconfig else "",
         commands=judgement.commands(models),

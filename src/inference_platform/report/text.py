@@ -221,8 +221,8 @@ def _nodes(nodes: Sequence[Node], pen: _Pen) -> Iterator[str]:
 
 
 def _node_cells(node: Node) -> tuple[str, ...]:
-    gpus = f"{wording.gpu_amount(node.gpus, node.gpu_product)}, {node.gpus_used} in use" if node.gpus else ""
-    return (node.name, node.instance_type, f"{node.cpu} CPU", node.memory, gpus)
+    gpus = f"{node.gpus_used}/{node.gpus} {node.gpu_product or 'GPUs'} in use" if node.gpus else ""
+    return (node.name, node.instance_type, f"{wording.cpu(node.cpu)} CPU", wording.memory(node.memory), gpus)
 
 
 def _unverified(observation: Observation, pen: _Pen) -> Iterator[str]:

@@ -14,6 +14,10 @@ TOTAL_LABELS = {
 }
 
 
+MEMORY_UNITS = {"Ki": 1024**2, "Mi": 1024, "Gi": 1, "": 1024**3}
+"""Unit of a Kubernetes quantity -> how many of them make a GiB."""
+
+
 def headline(observation: Observation) -> str:
     """One sentence: is it ready, and what serves."""
     if not observation.ready:
@@ -91,3 +95,19 @@ def gpu_amount(count: int, product: str) -> str:
     if not count:
         return ""
     return f"{count} \u00d7 {product}" if product else plural(count, "GPU")
+
+
+def cpu(quantity: str) -> str:
+    """Kubernetes CPU as cores: ``7910m`` as ``7.9``, ``8`` unchanged."""
+    if quantity.endswith("m") and quantity[:-1].isdigit():
+        return f"{int(quantity[:-1]) / 1000:.1f}".removesuffix(".0")
+    return quantity
+
+
+def memory(quantity: str) -> str:
+    """Kubernetes memory in whole GiB: ``31893712Ki`` as ``30 GiB``; other text unchanged."""
+    for unit, per_gib in MEMORY_UNITS.items():
+        number = quantity.removesuffix(unit)
+        if quantity.endswith(unit) and number.isdigit():
+            return f"{int(number) // per_gib} GiB"
+    return quantity

@@ -253,6 +253,10 @@ def platform() -> Object:
             for name, (version, crds) in CRDS.items()
         },
         "gates": {name: _gate(name) for name, *_ in LAYERS},
+        "serving": {
+            "gateway": {"address_required": True},
+            "gpu": {"resource": "nvidia.com/gpu", "product_label": "nvidia.com/gpu.product"},
+        },
     }
 
 

@@ -14,6 +14,7 @@ from inference_platform.cluster.errors import UnknownKind
 from inference_platform.report import collect
 from tests.unit.report import example
 
+Items = list[dict[str, Any]]
 NOW = datetime(2026, 3, 14, 9, 26, 53, tzinfo=UTC)
 TIMINGS = {name: {"seconds": seconds, "changed": True} for name, *_, seconds in example.LAYERS}
 
@@ -41,7 +42,7 @@ class FakeCluster:
     access: Any = field(default_factory=lambda: SimpleNamespace(context="inference-demo"))
     asked: list[tuple[str, str]] = field(default_factory=list)
 
-    def list(self, api_version: str, kind: str, namespace: str | None = None, **_: Any) -> list[dict[str, Any]]:
+    def list(self, api_version: str, kind: str, namespace: str | None = None, **_: Any) -> Items:
         self.asked.append(("list", kind))
         if kind in self.unserved:
             raise UnknownKind(api_version, kind, ())
@@ -60,8 +61,8 @@ class FakeCluster:
         established = example.objects().established_crds if not self.unserved else frozenset()
         return SimpleNamespace(serves=lambda name: name in established)
 
-    def _items(self, kind: str) -> list[dict[str, Any]]:
-        return list(cast(Any, getattr(example.objects(), KINDS[kind], ())) if kind in KINDS else ())
+    def _items(self, kind: str) -> Items:
+        return [*getattr(example.objects(), KINDS[kind])] if kind in KINDS else []
 
 
 def as_cluster(fake: FakeCluster) -> Cluster:

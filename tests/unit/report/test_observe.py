@@ -125,6 +125,13 @@ def test_each_gap_is_said_once(changes: dict[str, Any], problem: str) -> None:
     assert not observation.ready
 
 
+def test_without_a_load_balancer_a_model_needs_no_url() -> None:
+    platform = example.platform()
+    platform["serving"]["gateway"]["address_required"] = False
+    objects = replace(example.objects(), models=[NO_SERVICE_ADDRESS])
+    assert observe(objects, platform, example.context()).problems == ()
+
+
 def test_what_a_gate_complains_about_is_not_said_twice() -> None:
     objects = replace(example.objects(), deployments=deployment(ready=0))
     context = example.context(layer_problems={"sail": ("Deployment istio-system/istiod: 0 of 1 available",)})

@@ -39,7 +39,7 @@ GOLDEN = """
     ✓ serving  qwen-basic-kserve-b  node-1  1 GPU
 
   Nodes                                                          2/4 GPUs in use
-  ✓ node-1  g6.12xlarge  48 CPU  192Gi  4 × NVIDIA-L4, 2 in use
+  ✓ node-1  g6.12xlarge  48 CPU  192 GiB  2/4 NVIDIA-L4 in use
 
   Not verified
     Nothing was asked of the model.
