@@ -97,9 +97,12 @@ class GatewayController:
 
     async def _watch(self, kind: str) -> None:
         known = self._objects[kind]
-        events = self.pod.client.watch(
-            API_VERSIONS[kind], kind, on_synced=self._listed[kind].set, **SELECTORS.get(kind, {})
-        )
+
+        def listed() -> None:
+            self._listed[kind].set()
+            self._changed.set()  # an empty list is news too: the kind is served now
+
+        events = self.pod.client.watch(API_VERSIONS[kind], kind, on_synced=listed, **SELECTORS.get(kind, {}))
         async for event, obj in events:
             before = known.get(key_of(obj))
             if event == "DELETED":
