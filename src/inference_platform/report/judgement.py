@@ -19,6 +19,9 @@ from inference_platform.report.observation import (
 )
 from inference_platform.report.platform_state import GATEWAY_NAME
 
+TOLD_PER_LAYER = 3
+"""Problems of a layer in the summary; the first cause the rest, and the layer itself has them all."""
+
 
 def problems(
     layers: Sequence[Layer],
@@ -40,8 +43,7 @@ def problems(
         if namespace.phase != "Active":
             yield f"Namespace {namespace.name} {_missing_or(namespace.phase)}."
     for layer in layers:
-        for problem in layer.problems:
-            yield f"{layer.title}: {problem}"
+        yield from _layer_problems(layer)
     for crd_set in crds:
         if crd_set.missing and crd_set.layer not in told:
             yield _crd_problem(crd_set)
@@ -52,6 +54,14 @@ def problems(
         yield from _gateway_problems(layers, gateway)
     for model in models:
         yield from _model_problems(model, address_required)
+
+
+def _layer_problems(layer: Layer) -> Iterable[str]:
+    for problem in layer.problems[:TOLD_PER_LAYER]:
+        yield f"{layer.title}: {problem}"
+    more = len(layer.problems) - TOLD_PER_LAYER
+    if more > 0:
+        yield f"{layer.title}: {more} more {'check' if more == 1 else 'checks'} of its gate."
 
 
 def _crd_problem(crd_set: CrdSet) -> str:

@@ -105,15 +105,18 @@ def _layer(layer: Layer, spot: Spot, box: float, longest: float) -> str:
         svg.text(x + 10, y + 52, f"{sign} {time or layer.state}", f"tiny {css}"),
         # Beside the time there is room for the owner, beside the state there is not.
         svg.text(x + box - 10, y + 52, layer.ownership, "tiny muted", text_anchor="end") if time else "",
-        svg.element("rect", x=x + 10, y=y + 60, width=inner, height=3, rx=1.5, class_="track"),
-        _share(x + 10, y + 60, inner, (layer.seconds or 0.0) / longest if longest else 0.0),
+        *_share(x + 10, y + 60, inner, (layer.seconds or 0.0) / longest if longest else 0.0),
     )
 
 
-def _share(x: float, y: float, width: float, share: float) -> str:
+def _share(x: float, y: float, width: float, share: float) -> list[str]:
+    """A bar for the part of the time, nothing when no time was measured."""
     if not share:
-        return ""
-    return svg.element("rect", x=x, y=y, width=max(3, width * share), height=3, rx=1.5, class_="share")
+        return []
+    return [
+        svg.element("rect", x=x, y=y, width=length, height=3, rx=1.5, class_=css)
+        for length, css in ((width, "track"), (max(3, width * share), "share"))
+    ]
 
 
 def _title_lines(title: str, width: float) -> list[str]:

@@ -139,6 +139,18 @@ def test_what_a_gate_complains_about_is_not_said_twice() -> None:
     assert observation.problems == ("Sail and Istio: Deployment istio-system/istiod: 0 of 1 available",)
 
 
+def test_a_layer_with_many_problems_shows_the_first_and_counts_the_rest() -> None:
+    observation = example.observation(layer_problems={"sail": tuple(f"check {n}" for n in range(5))})
+    assert observation.problems == (
+        "Sail and Istio: check 0",
+        "Sail and Istio: check 1",
+        "Sail and Istio: check 2",
+        "Sail and Istio: 2 more checks of its gate.",
+    )
+    (sail,) = [layer for layer in observation.layers if layer.name == "sail"]
+    assert len(sail.problems) == 5
+
+
 def test_layers_without_a_check_are_not_called_ready() -> None:
     observation = example.observation(layer_problems={})
     assert {layer.state for layer in observation.layers} == {"not checked"}
