@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from embedded_cluster.standins import rules
 from embedded_cluster.standins.engine import ApiError, Controller
 from embedded_cluster.standins.objects import Ref, deployment_is_ready
-from embedded_cluster.standins.program import LeaderElection, ProgramError, check
+from embedded_cluster.standins.program import LeaderElection, ProgramError, check, program
 
 if TYPE_CHECKING:
     from embedded_cluster.pod import PodEnvironment
@@ -54,6 +54,7 @@ def operand_images(env: Mapping[str, str], table: Mapping[str, Mapping[str, str]
     }
 
 
+@program
 async def main(pod: PodEnvironment) -> None:
     """Run the operator in this pod."""
     file = rules.load("cert_manager_operator")

@@ -15,7 +15,7 @@ import yaml
 from embedded_cluster.standins import objects, rules, templates
 from embedded_cluster.standins.engine import Controller, Desired, StepError
 from embedded_cluster.standins.objects import Ref, dig, is_owned_by, marked
-from embedded_cluster.standins.program import LeaderElection, ProgramError, check
+from embedded_cluster.standins.program import LeaderElection, ProgramError, check, program
 from embedded_cluster.standins.rules import Rules, Step
 
 if TYPE_CHECKING:
@@ -260,6 +260,7 @@ def required(allowed: Iterable[str], provider: str, line: str) -> None:
         raise ProgramError(f'unknown command "{provider}" for "cloudmanager" (line {line} has {", ".join(allowed)})')
 
 
+@program
 async def main(pod: PodEnvironment) -> None:
     """Run the cloud manager in this pod."""
     file = rules.load("cloud_manager")

@@ -54,7 +54,10 @@ class Desired:
 
 
 class StepError(Exception):
-    """A step of the sync failed; the text goes into conditions. `retry` overrides the back-off, in seconds."""
+    """A step of the sync failed; the text goes into conditions.
+
+    With `retry` the next try comes after exactly that many seconds, whatever happens meanwhile.
+    """
 
     def __init__(self, message: str, retry: float | None = None) -> None:
         super().__init__(message)
@@ -238,7 +241,8 @@ class Controller:
             await self._record_event(source, str(error))
         self._reported = str(error or "")
         if error is not None and error.retry is not None:
-            return error.retry
+            await asyncio.sleep(error.retry)
+            return 0
         return self._backoff()
 
     async def _record_event(self, source: Mapping[str, Any], note: str) -> None:
@@ -321,6 +325,7 @@ class Controller:
             labels=self._rendered(self.rules.labels, source),
             annotations=self._rendered(self.rules.annotations, source),
             owner=source if owned else None,
+            controller=self.rules.controller,
         )
         return Desired(body, step.manager or self.rules.manager, step.write or self.rules.write, step.keep)
 
@@ -402,6 +407,7 @@ class Controller:
                 body,
                 labels=self._rendered(crds.get("labels", {}), source or {}),
                 owner=source if crds.get("owner") else None,
+                controller=self.rules.controller,
             )
             wanted.append(Desired(body, crds.get("manager", self.rules.manager), crds.get("write", self.rules.write)))
         return wanted

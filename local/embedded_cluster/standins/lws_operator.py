@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from embedded_cluster.standins import rules
 from embedded_cluster.standins.engine import CRD, CRD_API, Controller, StepError
 from embedded_cluster.standins.objects import Ref, dig
-from embedded_cluster.standins.program import LeaderElection, check
+from embedded_cluster.standins.program import LeaderElection, check, program
 
 if TYPE_CHECKING:
     from embedded_cluster.pod import PodEnvironment
@@ -99,10 +99,13 @@ class LwsOperator(Controller):
         return fields
 
 
+@program
 async def main(pod: PodEnvironment) -> None:
     """Run the operator in this pod."""
     file = rules.load("lws_operator")
     check(pod, file.program)
     pod.ready()
     async with LeaderElection(pod, file.lease).leading():
-        await LwsOperator(pod, file.rules["cluster"], {"versions": {}}).run()
+        await LwsOperator(
+            pod, file.rules["cluster"], {"versions": dict.fromkeys(("serving", "metrics", "config"), "")}
+        ).run()

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from embedded_cluster.kube import owner_reference
+
 #: Keys by which lists of maps are matched item by item, as the API server does for its map lists.
 MERGE_KEYS = ("name", "mountPath", "containerPort", "port", "uid", "type", "key")
 
@@ -115,18 +117,6 @@ def dig(obj: Any, *path: str, default: Any = None) -> Any:
     return obj
 
 
-def owner_reference(owner: Mapping[str, Any]) -> dict[str, Any]:
-    """A controller owner reference to `owner`."""
-    return {
-        "apiVersion": owner["apiVersion"],
-        "kind": owner["kind"],
-        "name": owner["metadata"]["name"],
-        "uid": owner["metadata"]["uid"],
-        "controller": True,
-        "blockOwnerDeletion": True,
-    }
-
-
 def is_owned_by(obj: Mapping[str, Any], uid: str) -> bool:
     """True if one of the owner references of `obj` has this uid."""
     return any(owner.get("uid") == uid for owner in dig(obj, "metadata", "ownerReferences", default=[]))
@@ -138,15 +128,16 @@ def marked(
     labels: Mapping[str, str] | None = None,
     annotations: Mapping[str, str] | None = None,
     owner: Mapping[str, Any] | None = None,
+    controller: bool = True,
 ) -> dict[str, Any]:
-    """A copy of `obj` with labels, annotations and an owner reference added to its metadata."""
+    """A copy of `obj` with labels, annotations and a (controller) owner reference added to its metadata."""
     metadata = dict(obj["metadata"])
     if labels:
         metadata["labels"] = {**metadata.get("labels", {}), **labels}
     if annotations:
         metadata["annotations"] = {**metadata.get("annotations", {}), **annotations}
     if owner:
-        metadata["ownerReferences"] = [owner_reference(owner)]
+        metadata["ownerReferences"] = [owner_reference(owner, controller=controller)]
     return {**obj, "metadata": metadata}
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from embedded_cluster.kube import ApiError
 from embedded_cluster.standins.rules import Lease, Program
 
 if TYPE_CHECKING:
@@ -18,6 +20,34 @@ if TYPE_CHECKING:
 
 class ProgramError(Exception):
     """The program cannot run with this pod; the container exits with this text."""
+
+
+def program(main: Callable[[PodEnvironment], Awaitable[None]]) -> Callable[[PodEnvironment], Awaitable[None]]:
+    """Decorate a stand-in's main: what ends the program becomes its exit text instead of a traceback.
+
+    That is ProgramError, and an API error that no retry cured (a watch that stays forbidden).
+    """
+
+    @functools.wraps(main)
+    async def run(pod: PodEnvironment) -> None:
+        try:
+            await main(pod)
+        except (ProgramError, ApiError, ExceptionGroup) as error:
+            causes = list(_leaves(error))
+            if all(isinstance(cause, ProgramError | ApiError) for cause in causes):
+                raise SystemExit("; ".join(map(str, causes))) from None
+            raise
+
+    return run
+
+
+def _leaves(error: Exception) -> Iterator[Exception]:
+    """The errors in a group of groups, or the error itself."""
+    if isinstance(error, ExceptionGroup):
+        for part in error.exceptions:
+            yield from _leaves(part)
+    else:
+        yield error
 
 
 def check(pod: PodEnvironment, program: Program) -> dict[str, str]:
@@ -59,7 +89,7 @@ class LeaderElection:
         self.log: logging.Logger = pod.log
 
     @contextlib.asynccontextmanager
-    async def leading(self) -> Any:
+    async def leading(self) -> AsyncIterator[None]:
         """Wait until this pod leads, then keep the lease renewed; losing it cancels the body with ProgramError."""
         await self._acquire()
         body = asyncio.current_task()
@@ -93,7 +123,7 @@ class LeaderElection:
                     await self._write(live, self.identity)
                     self.log.info("successfully acquired lease %s/%s", self.pod.namespace, self.lease.name)
                     return
-                except _conflict():
+                except ApiError:
                     seen = None
             await asyncio.sleep(self.lease.retry)
 
@@ -139,9 +169,3 @@ class LeaderElection:
             await self.pod.client.create(body)
         else:
             await self.pod.client.update({**live, "spec": spec})
-
-
-def _conflict() -> type[Exception]:
-    from embedded_cluster.kube import ApiError
-
-    return ApiError

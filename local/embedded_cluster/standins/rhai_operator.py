@@ -10,7 +10,7 @@ from aiohttp import web
 from embedded_cluster.standins import rules
 from embedded_cluster.standins.engine import Controller, Desired, StepError
 from embedded_cluster.standins.objects import Ref, dig, is_owned_by
-from embedded_cluster.standins.program import LeaderElection, ProgramError, check
+from embedded_cluster.standins.program import LeaderElection, ProgramError, check, program
 
 if TYPE_CHECKING:
     from embedded_cluster.pod import PodEnvironment
@@ -89,7 +89,8 @@ def check_environment(pod: PodEnvironment, settings: Mapping[str, Any]) -> tuple
         need = "must be set when DSCI is disabled" if without_dsci else "must not be set when DSCI is enabled"
         raise ProgramError(f"RHAI_APPLICATIONS_NAMESPACE {need}")
     mounts = dig(pod.pod, "spec", "containers", default=[{}])[0].get("volumeMounts", [])
-    manifests = env["DEFAULT_MANIFESTS_PATH"]
+    inside = {str(path): mount_path for mount_path, path in pod.mounts.items()}
+    manifests = inside.get(env["DEFAULT_MANIFESTS_PATH"], env["DEFAULT_MANIFESTS_PATH"])
     if not any(mount["mountPath"] == manifests and not mount.get("readOnly") for mount in mounts):
         raise ProgramError(f"open {manifests}/kserve/overlays/odh/params.env: read-only file system")
     folder = pod.mounts.get(settings["serving_certificates"], Path("/nonexistent"))
@@ -107,6 +108,7 @@ async def allow(request: web.Request) -> web.Response:
     return web.json_response({"apiVersion": review["apiVersion"], "kind": review["kind"], "response": answer})
 
 
+@program
 async def main(pod: PodEnvironment) -> None:
     """Run the operator in this pod; replicas that do not lead answer webhooks only."""
     file = rules.load("rhai_operator")

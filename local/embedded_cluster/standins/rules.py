@@ -95,6 +95,7 @@ class Rules:
     operands: tuple[str, ...] = ()
     write: str = "apply"
     owner: bool = True
+    controller: bool = True
     on_error: str = "stop"
     error_text: str = "<< reason >>"
     event: Mapping[str, str] = field(default_factory=dict)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from embedded_cluster.standins import objects, rules, templates
 from embedded_cluster.standins.engine import Controller, StepError, run_together
 from embedded_cluster.standins.objects import Ref, dig
-from embedded_cluster.standins.program import LeaderElection, check
+from embedded_cluster.standins.program import LeaderElection, check, program
 
 if TYPE_CHECKING:
     from embedded_cluster.pod import PodEnvironment
@@ -105,6 +105,7 @@ def with_images(spec: Mapping[str, Any], images: Mapping[str, str]) -> dict[str,
     return values
 
 
+@program
 async def main(pod: PodEnvironment) -> None:
     """Run the operator in this pod."""
     file = rules.load("sail_operator")
