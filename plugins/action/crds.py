@@ -8,6 +8,7 @@ from typing import Any
 from ansible_collections.inference.platform.plugins.plugin_utils.platform_action import (
     CONNECTION,
     PlatformAction,
+    quantity,
     result_of,
 )
 
@@ -41,4 +42,4 @@ class ActionModule(PlatformAction):
         # One label only: operators that adopt a CRD overwrite the usual ones.
         labels = {"inference-platform.io/layer": arguments["layer"]}
         outcome = crds.apply_crds(self.connect(arguments), files, check=self.check, labels=labels)
-        return result_of([outcome], unchanged=f"{len(files)} CRDs as wanted")
+        return result_of([outcome], unchanged=f"{quantity(len(files), 'CRD')} as wanted")

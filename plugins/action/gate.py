@@ -11,6 +11,7 @@ from ansible_collections.inference.platform.plugins.plugin_utils.live import Wai
 from ansible_collections.inference.platform.plugins.plugin_utils.platform_action import (
     CONNECTION,
     PlatformAction,
+    quantity,
 )
 
 
@@ -55,9 +56,9 @@ def in_one_line(progress: Any) -> str:
     first = progress.waiting[0]
     more = f" (and {len(progress.waiting) - 1} more)" if len(progress.waiting) > 1 else ""
     detail = f"; {first.details[0]}" if first.details else ""
-    return f"{progress.done}/{progress.total}  {first}{detail}{more}"
+    return f"{progress.done} of {progress.total} hold; {first}{more}{detail}"
 
 
 def holds(total: int) -> str:
     """Says that all checks hold."""
-    return "1 check holds" if total == 1 else f"{total} checks hold"
+    return f"{quantity(total, 'check')} {'holds' if total == 1 else 'hold'}"

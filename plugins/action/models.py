@@ -8,6 +8,7 @@ from typing import Any
 from ansible_collections.inference.platform.plugins.plugin_utils.platform_action import (
     CONNECTION,
     PlatformAction,
+    quantity,
     result_of,
 )
 
@@ -54,8 +55,8 @@ class ActionModule(PlatformAction):
             kinds = [(platform["serving"]["api_version"], "LLMInferenceService")]
             keep = [Ref.of(item) for item in services]
             outcomes.append(apply.prune(cluster, kinds, MODEL_LABEL, keep, check=self.check))
-        count = len(rendered.models)
-        result = result_of(outcomes, unchanged=f"{count} model{'s' * (count != 1)} as wanted")
+        result = result_of(outcomes, unchanged=f"{quantity(len(services), 'model')} as wanted")
+        result["models"] = [f"{model.namespace}/{model.name}" for model in rendered.models]
         result["checks"] = [ready_check(model, platform["serving"]["api_version"]) for model in rendered.models]
         return result
 

@@ -12,6 +12,7 @@ from ansible_collections.inference.platform.plugins.plugin_utils.findings import
 from ansible_collections.inference.platform.plugins.plugin_utils.platform_action import (
     PlatformAction,
     plain,
+    quantity,
 )
 from ansible_collections.inference.platform.plugins.plugin_utils.role_inputs import check_role_inputs
 
@@ -31,7 +32,7 @@ class ActionModule(PlatformAction):
         findings += check_role_inputs(paths.ROLES, variables, sources.where)
         mistakes = errors(findings)
         if mistakes:
-            count = "1 mistake" if len(mistakes) == 1 else f"{len(mistakes)} mistakes"
+            count = quantity(len(mistakes), "mistake")
             raise AnsibleActionFail(f"{count} in the inventory; nothing was written.\n{as_table(findings)}")
         plan = platform.resolve(inventory.settings_of(variables), sources=sources).to_dict()
         return {

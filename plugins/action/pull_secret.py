@@ -8,6 +8,7 @@ from typing import Any
 from ansible_collections.inference.platform.plugins.plugin_utils.platform_action import (
     CONNECTION,
     PlatformAction,
+    quantity,
     result_of,
 )
 
@@ -29,4 +30,4 @@ class ActionModule(PlatformAction):
         outcome = secrets.apply_pull_secret(
             self.connect(arguments), arguments["name"], namespaces, arguments["file"], check=self.check
         )
-        return result_of([outcome], unchanged=f"pull secret as wanted in {len(namespaces)} namespaces")
+        return result_of([outcome], unchanged=f"pull secret as wanted in {quantity(len(namespaces), 'namespace')}")

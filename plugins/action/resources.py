@@ -8,6 +8,7 @@ from typing import Any
 from ansible_collections.inference.platform.plugins.plugin_utils.platform_action import (
     CONNECTION,
     PlatformAction,
+    quantity,
     result_of,
 )
 
@@ -28,4 +29,4 @@ class ActionModule(PlatformAction):
         outcome = apply.apply(
             self.connect(arguments), objects, check=self.check, force=arguments["force"]
         )
-        return result_of([outcome], unchanged=f"{len(objects)} objects as wanted")
+        return result_of([outcome], unchanged=f"{quantity(len(objects), 'object')} as wanted")

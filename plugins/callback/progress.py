@@ -31,8 +31,8 @@ requirements:
 author: The inference platform project
 """
 
-#: Tasks of other collections are plumbing: shown when they change or fail, or with -v.
-OWN_ACTIONS = "inference.platform."
+#: Plumbing: shown when it changes something or fails, or with -v.
+QUIET_ACTIONS = frozenset({"set_fact", "validate_argument_spec", "include_role", "include_tasks", "meta"})
 INDENT = " " * 12
 
 
@@ -47,6 +47,8 @@ class CallbackModule(CallbackBase):
         super().__init__(*args, **kwargs)
         self._layers: dict[str, str] = {}
         self._section: Section | None = None
+        self._diff: list[str] = []
+        self._report = ""
         self._run_started = self._task_started = time.monotonic()
         _write_lines_at_once()
 
@@ -58,6 +60,10 @@ class CallbackModule(CallbackBase):
 
     def v2_playbook_on_task_start(self, task: Any, is_conditional: bool) -> None:
         self._task_started = time.monotonic()
+        if self._is_shown(task):
+            self._enter(self._section_of(task))
+            if live.TERMINAL:
+                live.show_live(self._display, live.cut(f"  running   {task.name}", live.COLUMNS - 1))
 
     def v2_playbook_on_no_hosts_matched(self) -> None:
         self._say(
@@ -80,7 +86,9 @@ class CallbackModule(CallbackBase):
             self._enter(section)
             status = "changed" if changed else "ok"
             color = C.COLOR_CHANGED if changed else C.COLOR_OK
-            self._line(status, result.task.name, seconds, outcome.get("msg", ""), color)
+            self._line(status, result.task.name, seconds, _saying(outcome), color)
+            self._show_diff()
+        self._report = outcome.get("report") or self._report
 
     def v2_runner_on_failed(self, result: Any, ignore_errors: bool = False) -> None:
         outcome = result.result
@@ -104,9 +112,8 @@ class CallbackModule(CallbackBase):
             self._line("skipped", result.task.name, seconds, reason, C.COLOR_SKIP)
 
     def v2_on_file_diff(self, result: Any) -> None:
-        diff = self._get_diff(result.result.get("diff") or [])
-        for line in diff.rstrip("\n").splitlines():
-            self._say(f"{INDENT}{line}", _diff_color(line))
+        """Ansible says this before the task's result; it is shown after it."""
+        self._diff = self._get_diff(result.result.get("diff") or []).rstrip("\n").splitlines()
 
     # -- the end ----------------------------------------------------------------------
 
@@ -119,6 +126,8 @@ class CallbackModule(CallbackBase):
         for section in SECTIONS.values():
             self._say(f"  {section.title:<44} {section.seconds:7.1f} s  {section.state}")
         self._say(f"  {'Total':<44} {time.monotonic() - self._run_started:7.1f} s")
+        if self._report:
+            self._say(f"\n{self._report.rstrip()}")
 
     # -- helpers ----------------------------------------------------------------------
 
@@ -150,11 +159,17 @@ class CallbackModule(CallbackBase):
         place = ""
         if section.role in self._layers:
             place = f"[{list(self._layers).index(section.role) + 1}/{len(self._layers)}] "
-        elapsed = time.monotonic() - self._run_started - section.seconds
-        self._say(f"\n{place}{section.title}  ({max(elapsed, 0.0):.0f} s)", C.COLOR_HIGHLIGHT)
+        minutes, seconds = divmod(int(time.monotonic() - self._run_started), 60)
+        self._say(f"\n{minutes}:{seconds:02}  {place}{section.title}", C.COLOR_HIGHLIGHT)
 
     def _is_shown(self, task: Any) -> bool:
-        return self._display.verbosity > 0 or str(task.resolved_action or task.action).startswith(OWN_ACTIONS)
+        action = str(task.action).rpartition(".")[2]
+        return self._display.verbosity > 0 or action not in QUIET_ACTIONS
+
+    def _show_diff(self) -> None:
+        for line in self._diff:
+            self._say(f"{INDENT}{line}", _diff_color(line))
+        self._diff = []
 
     def _line(self, status: str, name: str, seconds: float, message: Any, color: str) -> None:
         """One line for a step; a message of several lines follows indented."""
@@ -177,12 +192,19 @@ def _write_lines_at_once() -> None:
         reconfigure(line_buffering=True, write_through=live.TERMINAL)
 
 
+def _saying(outcome: Any) -> str:
+    """What a task has to say: its message, or the last line of the program it ran."""
+    lines = str(outcome.get("stdout") or "").splitlines()
+    return str(outcome.get("msg") or (lines[-1] if lines else ""))
+
+
 def _reason(outcome: Any) -> str:
-    """Why a task failed, in the words of the action."""
+    """Why a task failed, in the words of the action; for a program also what it printed."""
     failed_items = [item for item in outcome.get("results", ()) if item.get("failed")]
     if failed_items:
         return "\n".join(_reason(item) for item in failed_items)
-    return str(outcome.get("msg") or outcome.get("censored") or "no reason given; run again with -vvv")
+    texts = (outcome.get("msg") or outcome.get("censored"), outcome.get("stdout"), outcome.get("stderr"))
+    return "\n".join(str(text) for text in texts if text) or "no reason given; run again with -vvv"
 
 
 def _counts(summary: dict[str, int]) -> str:

@@ -16,6 +16,8 @@ from ansible.utils.display import Display
 REPEAT_SECONDS = 30.0
 #: Waits shorter than this stay out of a log.
 QUIET_SECONDS = 2.0
+#: Longer lines are cut in a log; the whole text comes with a failure.
+LOG_COLUMNS = 200
 #: Erases the line that a live message left.
 ERASE = "\r\x1b[2K"
 #: Whether the run writes to a terminal; decided in the parent, inherited by workers.
@@ -36,14 +38,22 @@ class Waiting:
 
     def say(self, elapsed: float, waiting_for: str) -> None:
         """Shows ``waiting_for`` (one line) after ``elapsed`` seconds."""
+        line = f"  waiting   {elapsed:4.0f} s  {waiting_for}"
         if self._terminal:
-            line = f"  waiting   {elapsed:4.0f} s  {waiting_for}"
-            self._display.display(
-                ERASE + line[: self._columns - 1], color="cyan", screen_only=True, newline=False
-            )
+            show_live(self._display, cut(line, self._columns - 1))
         elif elapsed >= QUIET_SECONDS and self._is_news(elapsed, waiting_for):
             self._said, self._said_at = waiting_for, elapsed
-            self._display.display(f"  waiting   {elapsed:4.0f} s  {waiting_for}")
+            self._display.display(cut(line, LOG_COLUMNS))
 
     def _is_news(self, elapsed: float, waiting_for: str) -> bool:
         return waiting_for != self._said or elapsed - self._said_at >= REPEAT_SECONDS
+
+
+def show_live(display: Display, line: str) -> None:
+    """Writes the live line of the terminal over the last one."""
+    display.display(ERASE + line, color="cyan", screen_only=True, newline=False)
+
+
+def cut(line: str, columns: int) -> str:
+    """The line, ending in three dots when it was longer than ``columns``."""
+    return line if len(line) <= columns else line[: columns - 3] + "..."

@@ -108,3 +108,8 @@ def count_of(changes: Iterable[Any]) -> str:
     words = {"create": "created", "update": "changed", "delete": "deleted"}
     counts = Counter(words.get(change.action, change.action) for change in changes)
     return ", ".join(f"{count} {word}" for word, count in counts.items())
+
+
+def quantity(count: int, noun: str) -> str:
+    """ "1 object", "3 objects"."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
