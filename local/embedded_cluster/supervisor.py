@@ -159,21 +159,21 @@ class Supervisor:
         plane = self._prepare()
         await asyncio.gather(self._spawn("etcd", plane.etcd()), self._spawn("kube-apiserver", plane.apiserver()))
         async with self._client(plane) as client:
-            await self._wait_until("API server answers", lambda: _api_ready(client))
+            # Starting the rest earlier gains nothing: it would wait for the API server's own roles.
+            await self._wait_until("the API server is ready", lambda: _answers(client, "/readyz"))
             self._step("API server ready")
             await asyncio.gather(
                 self._spawn("kube-controller-manager", plane.controller_manager()),
                 self._spawn("kube-scheduler", plane.scheduler()),
                 self._bootstrap(client, plane),
             )
-            self._step("rights and nodes applied")
             await asyncio.gather(
                 self._spawn("kwok", plane.kwok()), self._spawn("node-agent", self._node_agent_command())
             )
             await self._wait_until("nodes are schedulable", lambda: _nodes_ready(client, self.flavour.node_names))
             self._step(f"{len(self.flavour.node_names)} nodes ready")
-            await self._wait_until("default ServiceAccount exists", lambda: _has_default_account(client))
-            await self._wait_until("node agent is ready", self._agent_ready)
+            await self._wait_until("the default ServiceAccount exists", lambda: _has_default_account(client))
+            await self._wait_until("the node agent is ready", self._agent_ready)
         self.state.status = cluster_state.READY
         self.state.seconds_to_ready = round(time.monotonic() - self._began, 1)
         self.state.save(self.paths)
@@ -187,16 +187,16 @@ class Supervisor:
         old_ports = before.ports if before and has_data else {}
         names = ("apiserver", "etcd", "etcd_peer")
         self.state.ports = {name: free_port(preferred=old_ports.get(name)) for name in names}
-        others = _octets_of_other_clusters(self.paths)
-        if before and has_data:
-            self.state.octet = choose_octet(others, before.octet)
-        else:
-            self.state.octet = choose_octet(others)
         identity = ProcessId.of(os.getpid())
         assert identity is not None
         self.state.processes = {cluster_state.SUPERVISOR: identity}
         self.state.started_at = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-        self.state.save(self.paths)
+        with self.paths.root.parent.with_suffix(".lock").open("w") as lock:
+            # Clusters that start at the same time must not choose the same addresses.
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            preferred = before.octet if before and has_data else None
+            self.state.octet = choose_octet(_octets_of_other_clusters(self.paths), preferred)
+            self.state.save(self.paths)
 
         network = Network(self.state.octet)
         if has_data and before and before.octet == self.state.octet:
@@ -306,7 +306,7 @@ def _octets_of_other_clusters(paths: ClusterPaths) -> list[int]:
     """Address blocks that other clusters of this user have recorded."""
     octets = []
     for folder in paths.root.parent.iterdir():
-        if folder != paths.root and (state := ClusterState.load(ClusterPaths(folder.name, folder))):
+        if folder.is_dir() and folder != paths.root and (state := ClusterState.load(ClusterPaths(folder.name, folder))):
             octets.append(state.octet)
     return octets
 
@@ -320,9 +320,10 @@ async def _create_unless_there(client: KubeClient, obj: dict[str, Any]) -> None:
             raise
 
 
-async def _api_ready(client: KubeClient) -> bool:
+async def _answers(client: KubeClient, path: str) -> bool:
+    """True when the API server answers a GET of `path` with success."""
     try:
-        await client.text("/readyz")
+        await client.text(path)
     except (TimeoutError, ApiError, aiohttp.ClientError, ssl.SSLError, OSError):
         return False
     return True
