@@ -16,7 +16,7 @@ from inference_platform.cluster.client import Cluster
 from inference_platform.cluster.errors import ClusterError, UnknownKind
 from tests.platform.settings import Settings, SettingsError, expectations, from_environment
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).resolve().parent
 MODEL_KIND = ("serving.kserve.io/v1alpha2", "LLMInferenceService")
 MODEL_LABEL = "inference-platform.io/model"
 Object = dict[str, Any]

@@ -35,7 +35,7 @@ def from_environment(environment: Mapping[str, str]) -> Settings:
         context=environment.get("PLATFORM_CONTEXT") or None,
         release=_required(environment, "PLATFORM_RELEASE", "the platform_release of the inventory"),
         provider=_required(environment, "PLATFORM_PROVIDER", "the provider of the inventory"),
-        models=_models(environment["PLATFORM_MODELS"]) if "PLATFORM_MODELS" in environment else None,
+        models=_models(environment.get("PLATFORM_MODELS", "")),
         report=environment.get("PLATFORM_REPORT") or None,
     )
 
@@ -47,14 +47,14 @@ def _required(environment: Mapping[str, str], name: str, meaning: str) -> str:
     return value
 
 
-def _models(text: str) -> tuple[tuple[str, str], ...]:
+def _models(text: str) -> tuple[tuple[str, str], ...] | None:
     models = []
     for entry in filter(None, (part.strip() for part in text.split(","))):
         namespace, slash, name = entry.partition("/")
         if not (namespace and slash and name):
             raise SettingsError(f'PLATFORM_MODELS: expected namespace/name, found "{entry}".')
         models.append((namespace, name))
-    return tuple(models)
+    return tuple(models) or None
 
 
 def expectations(release: str, provider: str) -> dict[str, Any]:

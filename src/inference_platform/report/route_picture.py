@@ -37,7 +37,7 @@ NODE_WIDTH = WIDTH - NODE_X - 8
 NODE_HEAD, POD_HEIGHT, NODE_FOOT, NODE_GAP = 40, 30, 8, 16
 TOP = 44
 ASK_OFFSET = 24
-"""How far below a model's middle its thin lines start."""
+"""How far from a model's middle its thin lines start, on the side of their pod."""
 
 
 @dataclass(frozen=True)
@@ -203,20 +203,20 @@ def _lane(ys: Sequence[float], index: int, middle: float) -> int:
 
 
 def _lines_to_pods(models: Sequence[Model], ys: Sequence[float], stops: Sequence[_Stop]) -> list[str]:
-    lines = []
+    """The lines right of the models, thin ones first, so that thick ones lie on top where they cross."""
+    thin, thick = [], []
     start = MODEL_X + MODEL_WIDTH
-    for index, (model, y) in enumerate(zip(models, ys, strict=True)):
-        turn = start + 34 + (index % 6) * 8
-        for stop in stops:
-            if stop.model != index:
-                continue
-            if stop.pod.role not in CARRIES_REQUESTS:
-                way = svg.elbow((start, y + ASK_OFFSET), (stop.x, stop.y), turn - 16)
-                lines.append(_line(way, index, stop.pod.ready, "ask"))
-            else:
-                way = svg.elbow((start, y), (stop.x, stop.y), turn)
-                lines.append(_line(way, index, stop.pod.ready and model.pool_accepted))
-    return lines
+    for stop in stops:
+        model, y = models[stop.model], ys[stop.model]
+        turn = start + 34 + (stop.model % 6) * 8
+        if stop.pod.role in CARRIES_REQUESTS:
+            way = svg.elbow((start, y), (stop.x, stop.y), turn)
+            thick.append(_line(way, stop.model, stop.pod.ready and model.pool_accepted))
+        else:
+            leave = y + (ASK_OFFSET if stop.y > y else -ASK_OFFSET)
+            way = svg.elbow((start, leave), (stop.x, stop.y), turn - 16)
+            thin.append(_line(way, stop.model, stop.pod.ready, "ask"))
+    return thin + thick
 
 
 def _line(points: Sequence[svg.Point], index: int, good: bool, kind: str = "line") -> str:

@@ -55,10 +55,9 @@ def test_models_are_named_with_their_namespace() -> None:
     assert settings.models == (("llm", "qwen-basic"), ("other", "big"))
 
 
-@pytest.mark.parametrize(("text", "models"), [(None, None), ("", ())])
-def test_no_models_named_differs_from_none_wanted(text: str | None, models: tuple[()] | None) -> None:
-    environment = ENVIRONMENT if text is None else ENVIRONMENT | {"PLATFORM_MODELS": text}
-    assert from_environment(environment).models == models
+@pytest.mark.parametrize("variable", [{}, {"PLATFORM_MODELS": ""}, {"PLATFORM_MODELS": " , "}])
+def test_without_named_models_those_on_the_cluster_are_checked(variable: dict[str, str]) -> None:
+    assert from_environment(ENVIRONMENT | variable).models is None
 
 
 @pytest.mark.parametrize("name", list(ENVIRONMENT))
