@@ -410,10 +410,10 @@ def _explain(error: Exception) -> tuple[str, str]:
         )
     if isinstance(error, urllib3.exceptions.NameResolutionError):
         return "its name is not known to DNS", "Check the spelling, your VPN and DNS; the cluster may be deleted."
+    if "refused" in str(error):  # before timeouts: urllib3 counts it among them
+        return "connection refused", "Check that the cluster is running and that address and port are right."
     if isinstance(error, urllib3.exceptions.TimeoutError):
         return "no answer in time", "Check your VPN, firewall and proxy, and that the endpoint is not private."
-    if "refused" in str(error):
-        return "connection refused", "Check that the cluster is running and that address and port are right."
     return (
         f"the connection broke ({type(error).__name__})",
         "Check that the cluster is healthy and that no proxy stands between.",

@@ -77,7 +77,7 @@ def _container_texts(container: Mapping[str, Any]) -> Iterable[str]:
         yield f"container {name} waiting, {waiting.get('reason', 'unknown reason')}{said}{suffix}"
     elif terminated and terminated.get("exitCode"):
         yield f"container {name} ended, {_ended(terminated)}{suffix}"
-    elif state.get("running") and not container.get("ready"):
+    elif "running" in state and not container.get("ready"):
         yield f"container {name} runs but is not ready (readiness probe){suffix}"
     last = (container.get("lastState") or {}).get("terminated")
     if last and not container.get("ready"):

@@ -221,7 +221,7 @@ def _parse(path: Path) -> dict[str, Any]:
         mark = getattr(error, "problem_mark", None)
         where = f":{mark.line + 1}" if mark else ""
         problem = getattr(error, "problem", None) or "syntax error"
-        raise KubeconfigError(f"{path}{where}: expected a kubeconfig in YAML, found a {problem}.") from None
+        raise KubeconfigError(f"{path}{where}: expected a kubeconfig in YAML, found: {problem}.") from None
     if not isinstance(body, dict) or "clusters" not in body:
         raise KubeconfigError(f"{path}: expected a kubeconfig (clusters, contexts, users), found something else.")
     return body
@@ -251,7 +251,7 @@ def _pem(holder: Mapping[str, Any], key: str, folder: Path, source: str) -> byte
     data = holder.get(f"{key}-data")
     if data:
         try:
-            return base64.b64decode(data)
+            return base64.b64decode("".join(str(data).split()), validate=True)
         except ValueError:
             raise KubeconfigError(f"{source}: {key}-data is not valid base64. Write the kubeconfig anew.") from None
     return _read(folder / holder[key], key, source) if holder.get(key) else None

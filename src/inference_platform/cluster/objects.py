@@ -142,7 +142,9 @@ def without_write_only(obj: Object) -> Object:
 def fingerprint(obj: Object) -> str:
     """Hash of a wanted object.  Of a Secret only the key names count, so that the hash tells nothing of values."""
     counted = copy.deepcopy(obj)
-    (counted["metadata"].get("annotations") or {}).pop(STAMP, None)
+    annotations = counted["metadata"].get("annotations") or {}
+    if annotations.pop(STAMP, None) and not annotations:
+        del counted["metadata"]["annotations"]
     if counted.get("kind") == "Secret":
         counted["data"] = sorted(counted.get("data") or {})
     return hashlib.sha256(json.dumps(counted, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

@@ -35,7 +35,9 @@ from inference_platform.cluster import errors, objects
 from inference_platform.cluster import helm as helm_program
 from inference_platform.cluster.apply import CREATE, DELETE, UPDATE, Change, read_live
 from inference_platform.cluster.client import FIELD_MANAGER, Cluster
-from inference_platform.cluster.helm import STALE_SECONDS, Release, ReleaseError
+from inference_platform.cluster.helm import STALE_SECONDS
+from inference_platform.cluster.helm import Release as Release
+from inference_platform.cluster.helm import ReleaseError as ReleaseError
 from inference_platform.cluster.objects import Object, Ref
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
