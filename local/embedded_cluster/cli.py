@@ -15,6 +15,8 @@ import aiohttp
 
 from embedded_cluster.paths import ClusterPaths
 
+RUNS_AS = {"binary": "real program", "standin": "stand-in"}
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the exit code is 0, 1 for a failed command, 2 for wrong usage."""
@@ -41,6 +43,8 @@ def _parser() -> argparse.ArgumentParser:
         sub.set_defaults(run=run)
         return sub
 
+    build = commands.add_parser("build", help="build the programs into the user's cache, once")
+    build.set_defaults(run=_build)
     up = command("up", _up, "start the cluster, or do nothing when it runs")
     up.add_argument("--flavour", default="aws", help="nodes to show (nodes/<flavour>.yml)")
     up.add_argument("--tools", type=Path, help="folder with bin/ and crds/ (default: built on demand)")
@@ -68,6 +72,13 @@ def _user_errors() -> tuple[type[Exception], ...]:
     from embedded_cluster.tools import ToolsError
 
     return ClusterError, ToolsError, ValueError
+
+
+def _build(_: argparse.Namespace) -> int:
+    from embedded_cluster import tools
+
+    print(tools.ensure())
+    return 0
 
 
 def _up(arguments: argparse.Namespace) -> int:
@@ -155,8 +166,9 @@ def _status(arguments: argparse.Namespace) -> int:
 async def _cluster_tables(paths: ClusterPaths) -> str:
     """Tables of nodes and pods, or why there are none."""
     from embedded_cluster.kube import ApiError, KubeClient
-    from embedded_cluster.pod_status import is_simulated
+    from embedded_cluster.programs import Programs
 
+    programs = Programs.load()
     async with KubeClient.from_kubeconfig(
         paths.run / "supervisor.kubeconfig", user_agent="embedded-cluster/status"
     ) as client:
@@ -175,7 +187,8 @@ async def _cluster_tables(paths: ClusterPaths) -> str:
     for pod in pods:
         statuses = (pod.get("status") or {}).get("containerStatuses") or []
         restarts = sum(item.get("restartCount", 0) for item in statuses)
-        runs_as = "simulated" if is_simulated(pod) else "process"
+        program = programs.match(pod)
+        runs_as = RUNS_AS[program.kind] if program else "simulated"
         pod_rows.append(
             ["/".join((pod["metadata"]["namespace"], pod["metadata"]["name"])), _pod_state(pod), str(restarts), runs_as]
         )

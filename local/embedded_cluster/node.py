@@ -60,7 +60,8 @@ class NodeAgent:
         self.runners: dict[tuple[str, str], PodRunner] = {}
         self.endpoints: dict[str, PodEndpoint] = {}
         self._addresses: dict[str, str] = {}
-        self._processes: dict[str, ProcessId] = {}
+        self._stopping: set[asyncio.Task[None]] = set()
+        self._processes: dict[str, tuple[str, ProcessId]] = {}
         self._node_index = {name: index for index, name in enumerate(self.flavour.node_names)}
         self._free_addresses: dict[str, Iterator[str]] = {}
         self.pods = Cache(self.client, "v1", "Pod", on_event=self._on_pod)
@@ -107,7 +108,8 @@ class NodeAgent:
     async def _stop(self, tasks: list[asyncio.Task[None]]) -> None:
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*(runner.stop() for runner in self.runners.values()), return_exceptions=True)
+        stops = [*self._stopping, *(runner.stop() for runner in self.runners.values())]
+        await asyncio.gather(*stops, return_exceptions=True)
         await self.kubelet_api.stop()
         await self.egress.stop()
         await self.client.close()
@@ -122,7 +124,8 @@ class NodeAgent:
         runner = self.runners.get(key)
         if runner and (event == "DELETED" or runner.uid != uid):
             del self.runners[key]
-            await runner.stop()
+            self._stopping.add(stop := asyncio.create_task(runner.stop()))
+            stop.add_done_callback(self._stopping.discard)
             runner = None
         if event == "DELETED" or (pod.get("status") or {}).get("phase") in FINISHED:
             return
@@ -194,12 +197,12 @@ class NodeAgent:
 
     def record_process(self, pod: Object, process: ProcessId | None) -> None:
         """Keep `run/pod-processes.json` up to date."""
-        name = "pod/" + "/".join(key_of(pod))
+        uid, name = pod["metadata"]["uid"], "pod/" + "/".join(key_of(pod))
         if process:
-            self._processes[name] = process
-        elif self._processes.pop(name, None) is None:
+            self._processes[uid] = (name, process)
+        elif self._processes.pop(uid, None) is None:
             return
-        save_pod_processes(self.paths, self._processes)
+        save_pod_processes(self.paths, dict(self._processes.values()))
 
     def _write_network(self) -> None:
         """Write `run/pod-network.json`: where each pod that runs as a process really listens."""
