@@ -123,6 +123,8 @@ def wait(
             if clock() - explained >= _PROGRESS_SECONDS:
                 explained = clock()
                 look = evaluate(cluster, pending, details=True, total=len(checks))
+                if look.ok:
+                    continue  # held since the look before
                 details = {item.what: item.details for item in look.waiting}
                 on_progress(_progress(look, details, elapsed, timeout, len(checks)))
             elif text != last_text:
