@@ -32,7 +32,9 @@ STANDIN_CRDS = Path(__file__).resolve().parent / "standins" / "crds"
 MINIMUM_GO = (1, 25, 5)
 """The newest `go` line among the modules: an older toolchain refuses to build them."""
 
-BUILD_FLAGS = ("-trimpath", "-ldflags=-s -w")
+BUILD_FLAGS = ("-trimpath",)
+LINKER_FLAGS = "-s -w"
+KUBERNETES = "k8s.io/kubernetes"
 
 Log = Callable[[str], None]
 
@@ -75,7 +77,7 @@ def cache_root() -> Path:
 def tools_dir() -> Path:
     """Folder of the tools this checkout needs, built or not: `bin/` and `crds/<set>/<name>.json`."""
     sources = [*GO_MODULES.rglob("go.mod"), *GO_MODULES.rglob("go.sum"), *GO_MODULES.rglob("*.go")]
-    return cache_root() / "tools" / _hash(sources, repr(PROGRAMS), repr(BUILD_FLAGS))
+    return cache_root() / "tools" / _hash(sources, repr(PROGRAMS), repr((BUILD_FLAGS, LINKER_FLAGS, _STAMPS)))
 
 
 def is_built(folder: Path) -> bool:
@@ -113,10 +115,27 @@ def _build(target: Path, log: Log) -> None:
         log(f"  [{number}/{len(PROGRAMS)}] {program.name} ...")
         began = time.monotonic()
         partial = output.with_suffix(".partial")
-        _go(go, program.module, "build", *BUILD_FLAGS, "-o", str(partial), program.package)
+        flags = [*BUILD_FLAGS, f"-ldflags={_linker_flags(program)}"]
+        _go(go, program.module, "build", *flags, "-o", str(partial), program.package)
         partial.rename(output)
         log(f"  [{number}/{len(PROGRAMS)}] {program.name} built in {time.monotonic() - began:.0f} s")
     log(f"Programs ready in {time.monotonic() - started:.0f} s: {target / 'bin'}")
+
+
+# What a release build of Kubernetes stamps into its programs; without it the server reports no version.
+_STAMPS = ("gitVersion=v{0}", "gitMajor={1}", "gitMinor={2}", "gitTreeState=clean")
+
+
+def _linker_flags(program: Program) -> str:
+    """Linker flags of a program; those of Kubernetes carry the version that go.mod pins."""
+    if not program.package.startswith(f"{KUBERNETES}/"):
+        return LINKER_FLAGS
+    go_mod = (GO_MODULES / program.module / "go.mod").read_text()
+    pinned = re.search(rf"^\s*{re.escape(KUBERNETES)} v((\d+)\.(\d+)\S*)", go_mod, re.MULTILINE)
+    if pinned is None:
+        raise ToolsError(f"{GO_MODULES / program.module / 'go.mod'}: expected a version of {KUBERNETES}, found none")
+    stamps = [f"-X k8s.io/component-base/version.{stamp.format(*pinned.groups())}" for stamp in _STAMPS]
+    return " ".join([LINKER_FLAGS, *stamps])
 
 
 def _crds_are(wanted: str, target: Path) -> bool:
