@@ -20,7 +20,7 @@ from embedded_cluster.processes import ProcessId
 from embedded_cluster.state import ClusterState, pod_processes
 from kubernetes import client
 
-from tests.api.conftest import EmbeddedCluster, wait_for
+from tests.support.clusters import EmbeddedCluster, wait_for
 
 pytestmark = pytest.mark.cluster
 

@@ -1,0 +1,163 @@
+"""Installed clusters that the scenarios share, fresh ones for those that break something, evidence for failures."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import shutil
+from collections.abc import Callable, Generator, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.support import evidence
+from tests.support.audit import AuditMark
+from tests.support.clusters import RUNNING, EmbeddedCluster, running_cluster
+from tests.support.playbook import REPOSITORY, Project, Run
+from tests.support.processes import ProcessWatch
+
+INVENTORIES = REPOSITORY / "inventories"
+
+#: What the sample inventory of AKS needs to be told to run on an embedded cluster. Its nodes look like those of
+#: EKS: the model asks for their GPUs.
+EMBEDDED_MODEL = {
+    "name": "qwen-basic",
+    "uri": "hf://Qwen/Qwen2.5-0.5B-Instruct",
+    "replicas": 2,
+    "gpu": {"product": "NVIDIA-L4", "count": 1},
+}
+
+
+@dataclass(frozen=True)
+class Installation:
+    """A cluster on which site.yml ran once: how the run went, what it wrote, and how to run it again.
+
+    report_folder  where the run left report.json and report.html
+    watch          the command lines and environments of all processes during the run
+    before         the audit log before the run
+    """
+
+    cluster: EmbeddedCluster
+    run: Run
+    report_folder: Path
+    watch: ProcessWatch
+    before: AuditMark
+    arguments: tuple[str, ...]
+    variables: dict[str, object]
+
+    def again(self, *arguments: str, variables: dict[str, object] | None = None) -> Run:
+        """Runs site.yml once more, with more arguments or other variables."""
+        together = {**self.variables, **(variables or {})}
+        return Project().play(*self.arguments, *arguments, cluster=self.cluster.paths.name, variables=together)
+
+    def audit_mark(self) -> AuditMark:
+        """This moment in the audit log."""
+        return AuditMark.now(self.cluster.paths.audit_log)
+
+
+Start = Callable[[str], AbstractContextManager[EmbeddedCluster]]
+
+
+@pytest.fixture(scope="session")
+def start_cluster(tools_folder: Path) -> Start:
+    """Starts a cluster whose name ends with the given word and the number of this process."""
+    return lambda word: running_cluster(f"test-{word}-{os.getpid()}", tools_folder)
+
+
+@pytest.fixture(scope="session")
+def aws(start_cluster: Start, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    """`ansible-playbook -i inventories/local site.yml` on a cluster of its own."""
+    with start_cluster("aws") as cluster:
+        yield _install(cluster, ("-i", "inventories/local", "site.yml"), {}, tmp_path_factory.mktemp("aws"))
+
+
+@pytest.fixture(scope="module")
+def azure(start_cluster: Start, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    """`ansible-playbook -i inventories/aks site.yml` on a cluster of its own."""
+    with start_cluster("azure") as cluster:
+        variables = on_embedded_cluster(cluster)
+        yield _install(cluster, ("-i", "inventories/aks", "site.yml"), variables, tmp_path_factory.mktemp("azure"))
+
+
+@pytest.fixture(scope="session")
+def empty(start_cluster: Start) -> Iterator[EmbeddedCluster]:
+    """A cluster on which nothing is ever written."""
+    with start_cluster("empty") as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def fresh(start_cluster: Start) -> Iterator[EmbeddedCluster]:
+    """An empty cluster for this test alone."""
+    with start_cluster("fresh") as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def inventory(tmp_path: Path) -> Path:
+    """A copy of inventories/local for a test to change."""
+    return Path(shutil.copytree(INVENTORIES / "local", tmp_path / "inventories" / "mine"))
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    """A copy of the project for a test to change."""
+    return Project.copy_to(tmp_path / "project")
+
+
+def on_embedded_cluster(cluster: EmbeddedCluster) -> dict[str, object]:
+    """What inventories/local says about its cluster, for inventories that say something else."""
+    return {
+        "kubeconfig": str(cluster.paths.kubeconfig),
+        "pull_secret_file": str(cluster.paths.pull_secret),
+        "crd_directory": str(cluster.tools / "crds"),
+        "platform_helm": str(cluster.tools / "bin" / "helm"),
+        "models": [EMBEDDED_MODEL],
+    }
+
+
+def pull_secret_words(cluster: EmbeddedCluster) -> list[str]:
+    """Every form in which the credentials of a cluster's pull secret could appear somewhere."""
+    text = cluster.paths.pull_secret.read_text(encoding="utf-8")
+    auth = next(iter(json.loads(text)["auths"].values()))["auth"]
+    password = base64.b64decode(auth).decode().partition(":")[2]
+    # The middle of each encoding: base64 of a longer text holds it whole only at one of three offsets.
+    return [password, auth, *(_base64_core(auth, shift) for shift in range(3))]
+
+
+def _base64_core(text: str, shift: int) -> str:
+    """The part of base64(anything + text + anything) that only `text` decides, if it begins at this offset mod 3."""
+    encoded = base64.b64encode(b"\0" * shift + text.encode()).decode()
+    return encoded[4 if shift else 0 : len(encoded) - 4]
+
+
+def _install(
+    cluster: EmbeddedCluster, arguments: tuple[str, ...], variables: dict[str, object], folder: Path
+) -> Installation:
+    before = AuditMark.now(cluster.paths.audit_log)
+    with ProcessWatch() as watch:
+        run = Project().play(*arguments, cluster=cluster.paths.name, variables=variables)
+    assert run.exit_code == 0, str(run)
+    # The next run on any cluster writes its report to the same place.
+    written = REPOSITORY / "build" / Path(arguments[1]).name
+    report = Path(shutil.copytree(written, folder / "report"))
+    return Installation(cluster, run, report, watch, before, arguments, variables)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if report.failed and report.when in ("setup", "call"):
+        folder = evidence.collect(item.name, _clusters_of(item), report.longreprtext)
+        report.sections.append(("evidence", f"objects, events, logs and runs: {folder}"))
+    return report
+
+
+def _clusters_of(item: pytest.Item) -> list[EmbeddedCluster]:
+    """The clusters a test works on; for a failed fixture, all that run."""
+    values = [getattr(value, "cluster", value) for value in getattr(item, "funcargs", {}).values()]
+    used = [value for value in values if isinstance(value, EmbeddedCluster)]
+    return used or list(RUNNING.values())

@@ -1,0 +1,84 @@
+"""Who asked what of the API server, read from the audit log of an embedded cluster."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+#: How the clients of the installer call themselves: its own, and helm.
+INSTALLER = ("inference-platform/", "Helm/")
+WRITES = frozenset({"create", "update", "patch", "delete", "deletecollection"})
+#: The API server answers creates in this group and stores nothing ("may I?").
+STORES_NOTHING = "authorization.k8s.io"
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request: verb and URI, the program and user it came from, the answer's status."""
+
+    verb: str
+    uri: str
+    agent: str
+    user: str
+    code: int
+    group: str
+
+    @classmethod
+    def of(cls, event: dict[str, Any]) -> Request:
+        """A request from an event of the audit log."""
+        return cls(
+            verb=event["verb"],
+            uri=event["requestURI"],
+            agent=event.get("userAgent", ""),
+            user=event["user"]["username"],
+            code=(event.get("responseStatus") or {}).get("code", 0),
+            group=(event.get("objectRef") or {}).get("apiGroup", ""),
+        )
+
+    @property
+    def is_write(self) -> bool:
+        """Whether it could change what is stored: no dry run, and nothing the server only answers."""
+        dry_run = "All" in parse_qs(urlsplit(self.uri).query).get("dryRun", [])
+        return self.verb in WRITES and not dry_run and self.group != STORES_NOTHING
+
+    @property
+    def is_of_installer(self) -> bool:
+        return self.agent.startswith(INSTALLER)
+
+    def __str__(self) -> str:
+        return f"{self.verb} {self.uri} -> {self.code} by {self.agent} ({self.user})"
+
+
+@dataclass(frozen=True)
+class AuditMark:
+    """A moment in an audit log; what came later is read from there."""
+
+    log: Path
+    offset: int
+
+    @classmethod
+    def now(cls, log: Path) -> AuditMark:
+        """The end of the log as it is."""
+        return cls(log, log.stat().st_size)
+
+    def requests(self) -> list[Request]:
+        """Everything asked since."""
+        return list(self._requests())
+
+    def installer_requests(self) -> list[Request]:
+        """Everything that the installer and its helm asked since."""
+        return [request for request in self._requests() if request.is_of_installer]
+
+    def installer_writes(self) -> list[str]:
+        """The writes among them, as text: what a run that changes nothing must leave empty."""
+        return [str(request) for request in self.installer_requests() if request.is_write]
+
+    def _requests(self) -> Iterator[Request]:
+        with self.log.open(encoding="utf-8") as stream:
+            stream.seek(self.offset)
+            for line in stream:
+                yield Request.of(json.loads(line))
