@@ -13,7 +13,7 @@ from inference_platform.cluster import crds, errors, gate, preflight, secrets
 from inference_platform.cluster.apply import apply, prune, summary
 from inference_platform.cluster.client import Cluster
 from inference_platform.cluster.objects import Object, Ref
-from tests.api.conftest import EmbeddedCluster
+from tests.support.clusters import EmbeddedCluster
 
 pytestmark = pytest.mark.cluster
 
