@@ -1,0 +1,49 @@
+"""The data files agree with the code and with each other."""
+
+from pathlib import Path
+
+import yaml
+from embedded_cluster import pod_status, programs
+from embedded_cluster.nodes import FLAVOURS, Flavour
+from embedded_cluster.pki import CLIENTS
+from embedded_cluster.programs import STANDIN, Programs
+from embedded_cluster.tools import PROGRAMS
+
+PACKAGE = Path(programs.__file__).parent
+DOCS = PACKAGE.parents[1] / "docs" / "embedded-cluster.md"
+
+
+def test_every_program_has_its_binary_or_module():
+    built = {program.name for program in PROGRAMS}
+    for program in Programs.load().programs:
+        if program.kind == STANDIN:
+            assert (PACKAGE / "standins" / f"{program.module}.py").is_file(), program.name
+        else:
+            assert program.binary in built, program.name
+
+
+def test_kwok_only_touches_pods_that_were_handed_over():
+    stages = list(yaml.safe_load_all((PACKAGE / "stages" / "pod.yml").read_text()))
+    for stage in stages:
+        keys = [item["key"] for item in stage["spec"]["selector"]["matchExpressions"]]
+        assert any(pod_status.SIMULATED in key for key in keys), stage["metadata"]["name"]
+
+
+def test_every_flavour_can_be_read():
+    for path in FLAVOURS.glob("*.yml"):
+        flavour = Flavour.load(path.stem)
+        assert {node["type"] for node in flavour.data["nodes"]} <= flavour.data["types"].keys()
+        assert flavour.load_balancer["kind"] in ("ip", "hostname")
+
+
+def test_rights_are_bound_to_known_users():
+    users = {client.user for client in CLIENTS}
+    for item in yaml.safe_load_all((PACKAGE / "bootstrap.yml").read_text()):
+        for subject in item.get("subjects", []):
+            assert subject["name"] in users
+
+
+def test_the_page_names_the_commands_and_files():
+    text = DOCS.read_text()
+    for word in ("--keep-data", "--purge", "pod-network.json", "programs.yml", pod_status.SIMULATED):
+        assert word in text
