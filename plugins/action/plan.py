@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -34,10 +35,12 @@ class ActionModule(PlatformAction):
         if mistakes:
             count = quantity(len(mistakes), "mistake")
             raise AnsibleActionFail(f"{count} in the inventory; nothing was written.\n{as_table(findings)}")
-        plan = platform.resolve(inventory.settings_of(variables), sources=sources).to_dict()
+        settings = inventory.settings_of(variables)
+        plan = platform.resolve(settings, sources=sources).to_dict()
         return {
             "changed": False,
             "platform": plan,
+            "settings": complete(settings),
             "warnings": [str(finding) for finding in findings],
             "msg": f"release {plan['release']} for {plan['provider']}: {len(plan['layers'])} layers",
         }
@@ -49,3 +52,14 @@ class ActionModule(PlatformAction):
         set_somewhere = {**written, **load_extra_vars(self._loader), **settings_of(task_vars)}
         names = [name for name in set_somewhere if name in task_vars and not name.startswith("ansible_")]
         return {name: plain(self._templar.template(task_vars[name])) for name in names}
+
+
+def complete(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """All settings of the inventory schema: what the user set, else the default, else None."""
+    from inference_platform.inventory.pull_secret import VARIABLE, pull_secret_path
+    from inference_platform.platform.resolve import setting
+    from inference_platform.schema import load_schema
+
+    every = {name: setting(settings, name) for name in load_schema("inventory")["properties"]}
+    path = pull_secret_path(settings, os.environ)
+    return {**every, VARIABLE: str(path) if path else None}

@@ -30,6 +30,10 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+settings:
+  description: Every variable of the inventory schema with its value or default, templates resolved.
+  returned: success
+  type: dict
 platform:
   description: The plan as plain data, among others the layers in order, images by digest, CRD files and gates.
   returned: success

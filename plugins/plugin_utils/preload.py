@@ -7,6 +7,7 @@ YAML and JSON Schema again, half a second a time.
 
 from __future__ import annotations
 
+import gc
 import importlib
 import sys
 
@@ -41,7 +42,23 @@ def _import_all() -> ImportError | None:
             importlib.import_module(module)
     except ImportError as error:
         return error
+    _read_data()
+    # Everything loaded so far stays: without this, garbage collection in each worker would
+    # touch, and so copy, all of it.
+    gc.freeze()
     return None
+
+
+def _read_data() -> None:
+    """Reads catalogue and schemas; the package keeps them, and workers inherit that."""
+    from inference_platform import catalog, schema
+
+    try:
+        catalog.load()
+        for name in ("inventory", "model"):
+            schema.load_schema(name)
+    except (catalog.CatalogError, OSError, ValueError):
+        return  # the plan action meets the same problem and reports it
 
 
 #: Why the package cannot be used, or None.
