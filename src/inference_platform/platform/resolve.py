@@ -302,6 +302,7 @@ def _serving(choice: _Choice, catalog: Catalog, namespaces: Mapping[str, str]) -
             "namespace": namespaces["applications"],
             "address_required": provider["gateway_gate"] == "Programmed",
         },
+        "endpoint_picker": serving["endpoint_picker"],
         "scheduler_containers": list(serving["scheduler_containers"]),
         "args_pass_through_shell": serving["args_pass_through_shell"],
         "scheduler_config": serving["scheduler_config"],
