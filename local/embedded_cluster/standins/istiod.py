@@ -9,7 +9,8 @@ functions; here are the watches, the writes and the order of a start:
 2. be ready, whether or not the Gateway API exists;
 3. hold the two leases of the real program, then compute and write on every change.
 
-Not imitated: sidecars, the mesh, GRPCRoutes, ServiceEntries, proxies. It writes no Events, as istiod does not.
+Not imitated: sidecars, the mesh, GRPCRoutes, ServiceEntries, proxies, the leader ConfigMaps of older versions, the
+status apply that only marks a Gateway with the controller's version. It writes no Events, as istiod does not.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 
 PROCESS_NAME = "pilot-discovery"  # field manager of everything that is not applied
 SELECTORS = {
-    # Only what the gateway controller looks at: children carry its label, gateway pods the Gateway's name.
+    # Of these kinds only what the gateway controller made itself; Secrets without Helm releases and tokens.
     "Deployment": {"label_selector": MANAGED_LABEL},
     "ServiceAccount": {"label_selector": MANAGED_LABEL},
     "HorizontalPodAutoscaler": {"label_selector": MANAGED_LABEL},

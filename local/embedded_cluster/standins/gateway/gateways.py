@@ -10,7 +10,7 @@ from typing import Any
 from embedded_cluster.standins.gateway.classes import UNMANAGED
 from embedded_cluster.standins.gateway.conditions import Verdict, good, merged
 from embedded_cluster.standins.gateway.objects import child_name, is_managed
-from embedded_cluster.standins.gateway.routes import listener_kinds
+from embedded_cluster.standins.gateway.routes import Problem, listener_kinds
 from embedded_cluster.standins.gateway.selectors import reference_granted
 from embedded_cluster.standins.gateway.settings import Settings
 from embedded_cluster.standins.gateway.snapshot import Key, Object, Snapshot, generation_of
@@ -85,14 +85,6 @@ def service_hosts(gateway: Object, settings: Settings) -> tuple[list[str], Probl
         text = f"only Hostname is supported, ignoring [{' '.join(skipped)}]"
         return hosts, Problem("UnsupportedAddress", text)
     return hosts, None
-
-
-@dataclass(frozen=True)
-class Problem:
-    """Why a Gateway or listener is not as asked for."""
-
-    reason: str
-    message: str
 
 
 def assign(

@@ -29,7 +29,7 @@ DENIAL_RANK = ("NotAllowedByListeners", "NoMatchingListenerHostname", "NoMatchin
 
 @dataclass(frozen=True)
 class Problem:
-    """Why a reference or an attachment is refused."""
+    """Why a reference, an attachment or a part of a Gateway is refused: reason and message of a condition."""
 
     reason: str
     message: str
