@@ -46,12 +46,13 @@ class CertManagerOperator(Controller):
         return {**super().observations(source), "available": available}
 
 
-def operand_images(env: Mapping[str, str], table: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
-    """Image per operand: the RELATED_IMAGE variable, else the upstream image at the operand's version."""
-    return {
-        name: env.get(entry["env"]) or f"{entry['default']}:v{env['OPERAND_IMAGE_VERSION']}"
-        for name, entry in table.items()
+def operator_values(env: Mapping[str, str], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """What rules and operands refer to; an image is the RELATED_IMAGE variable's, else upstream's of that version."""
+    version = env["OPERAND_IMAGE_VERSION"]
+    images = {
+        name: env.get(entry["env"]) or f"{entry['default']}:v{version}" for name, entry in settings["images"].items()
     }
+    return {**settings, "images": images, "version": version}
 
 
 @program
@@ -65,10 +66,5 @@ async def main(pod: PodEnvironment) -> None:
             f"but its pod is in {pod.namespace}"
         )
     pod.ready()
-    values = {
-        **file.settings,
-        "images": operand_images(pod.env, file.settings["images"]),
-        "version": pod.env["OPERAND_IMAGE_VERSION"],
-    }
     async with LeaderElection(pod, file.lease).leading():
-        await CertManagerOperator(pod, file.rules["cluster"], values).run()
+        await CertManagerOperator(pod, file.rules["cluster"], operator_values(pod.env, file.settings)).run()

@@ -102,6 +102,7 @@ class Controller:
         self.desired: dict[Ref, Desired] = {}
         self.settled: dict[Ref, Any] = {}
         self.failures = 0
+        self.pause: Callable[[float], Awaitable[None]] = asyncio.sleep
         self._wake = asyncio.Event()
         self._unsynced: set[int] = set()
         self._reported = ""
@@ -241,7 +242,7 @@ class Controller:
             await self._record_event(source, str(error))
         self._reported = str(error or "")
         if error is not None and error.retry is not None:
-            await asyncio.sleep(error.retry)
+            await self.pause(error.retry)
             return 0
         return self._backoff()
 

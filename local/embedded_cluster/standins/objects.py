@@ -171,10 +171,9 @@ def with_transition_times(
 
 
 def deployment_is_ready(deployment: Mapping[str, Any] | None) -> bool:
-    """True if the Deployment controller has seen the current generation and all wanted replicas are ready."""
-    if deployment is None:
-        return False
+    """True if all wanted replicas are ready, of whatever generation: operators do not look at that.
+
+    So they stay Ready while a new version rolls out (observed-operators.md 1, point 7).
+    """
     wanted = dig(deployment, "spec", "replicas", default=1)
-    status = deployment.get("status", {})
-    seen = status.get("observedGeneration", 0) >= deployment["metadata"].get("generation", 0)
-    return bool(seen and status.get("readyReplicas", 0) >= wanted > 0)
+    return bool(dig(deployment, "status", "readyReplicas", default=0) >= wanted > 0)

@@ -101,6 +101,21 @@ def check_environment(pod: PodEnvironment, settings: Mapping[str, Any]) -> tuple
     return folder / "tls.crt", folder / "tls.key"
 
 
+def operator_values(pod: PodEnvironment, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """What rules and operands refer to: namespaces, images, names of the PKI and the prefix of preset names."""
+    images = from_env(pod.env, settings["images"])
+    applications = pod.env["RHAI_APPLICATIONS_NAMESPACE"]
+    return {
+        **settings,
+        "namespace": applications,
+        "applications": applications,
+        "version_prefix": "v" + pod.env["RHAI_VERSION"].replace(".", "-"),
+        "images": images,
+        "parameters": {entry["parameter"]: images[name] for name, entry in settings["images"].items()},
+        "pki": from_env(pod.env, settings["pki"]),
+    }
+
+
 async def allow(request: web.Request) -> web.Response:
     """Answer an admission review: allowed, nothing changed."""
     review = await request.json()
@@ -118,16 +133,5 @@ async def main(pod: PodEnvironment) -> None:
     application.add_routes([web.post(path, allow) for path in file.settings["webhook_paths"]])
     await pod.serve(file.settings["webhook_port"], application, tls=certificate)
     pod.ready()
-    images = from_env(pod.env, file.settings["images"])
-    applications = pod.env["RHAI_APPLICATIONS_NAMESPACE"]
-    values = {
-        **file.settings,
-        "namespace": applications,
-        "applications": applications,
-        "version_prefix": "v" + pod.env["RHAI_VERSION"].replace(".", "-"),
-        "images": images,
-        "parameters": {entry["parameter"]: images[name] for name, entry in file.settings["images"].items()},
-        "pki": from_env(pod.env, file.settings["pki"]),
-    }
     async with LeaderElection(pod, file.lease).leading():
-        await RhaiOperator(pod, file.rules["kserve"], values).run()
+        await RhaiOperator(pod, file.rules["kserve"], operator_values(pod, file.settings)).run()

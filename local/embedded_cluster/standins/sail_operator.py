@@ -105,16 +105,21 @@ def with_images(spec: Mapping[str, Any], images: Mapping[str, str]) -> dict[str,
     return values
 
 
+def operator_values(pod: PodEnvironment, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """What rules refer to; images are known only if the pod mounts its annotations (operators.md 2.2)."""
+    mounted = settings["config_mount"] in pod.mounts
+    if not mounted:
+        pod.log.warning("no volume at %s: images compiled into the operator are used", settings["config_mount"])
+    annotations = pod.pod["metadata"].get("annotations", {}) if mounted else {}
+    return {**settings, "images": images_by_version(annotations), "resolved": {}}
+
+
 @program
 async def main(pod: PodEnvironment) -> None:
     """Run the operator in this pod."""
     file = rules.load("sail_operator")
     check(pod, file.program)
-    mounted = file.settings["config_mount"] in pod.mounts
-    if not mounted:
-        pod.log.warning("no volume at %s: images compiled into the operator are used", file.settings["config_mount"])
-    annotations = pod.pod["metadata"].get("annotations", {}) if mounted else {}
-    values = {**file.settings, "images": images_by_version(annotations), "resolved": {}}
+    values = operator_values(pod, file.settings)
     pod.ready()
     async with LeaderElection(pod, file.lease).leading():
         await run_together(
