@@ -28,7 +28,10 @@ class ActionModule(PlatformAction):
         from inference_platform.findings import errors
 
         sources = inventory.Sources.load(arguments["inventories"] or task_vars["ansible_inventory_sources"])
-        variables = self._given(sources.variables, task_vars)
+        extra = load_extra_vars(self._loader)
+        variables = self._given({**sources.variables, **extra}, task_vars)
+        for name in extra:
+            sources.variables.pop(name, None)  # it comes from -e, not from the file
         findings = inventory.validate(variables, sources)
         findings += check_role_inputs(paths.ROLES, variables, sources.where)
         mistakes = errors(findings)
@@ -49,9 +52,8 @@ class ActionModule(PlatformAction):
         """What the user set, in inventories or with -e, with templates resolved."""
         from inference_platform.inventory import settings_of
 
-        set_somewhere = {**written, **load_extra_vars(self._loader), **settings_of(task_vars)}
-        names = [name for name in set_somewhere if name in task_vars and not name.startswith("ansible_")]
-        return {name: plain(self._templar.template(task_vars[name])) for name in names}
+        names = [name for name in {**written, **settings_of(task_vars)} if not name.startswith("ansible_")]
+        return {name: plain(self._templar.template(task_vars[name])) for name in names if name in task_vars}
 
 
 def complete(settings: Mapping[str, Any]) -> dict[str, Any]:

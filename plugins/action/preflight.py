@@ -30,6 +30,7 @@ class ActionModule(PlatformAction):
         from inference_platform import models
         from inference_platform.cluster import preflight
         from inference_platform.findings import errors
+        from inference_platform.inventory import Sources
         from inference_platform.models import capacity
 
         platform = arguments["platform"]
@@ -37,7 +38,13 @@ class ActionModule(PlatformAction):
         writes = () if is_installed(cluster, platform) else preflight.MAIN_WRITES
         seen = preflight.examine(cluster, writes=writes, helm=arguments["helm"] or None)
         summaries = models.render(arguments["models"], arguments["model_defaults"], platform).models
-        room = capacity.check(summaries, seen.nodes, seen.pods, platform["serving"]["gpu"])
+        sources = Sources.load(task_vars["ansible_inventory_sources"])
+
+        def where(model: Any, field: str) -> str:
+            names = [entry.get("name") for entry in arguments["models"]]
+            return f"{sources.where(('models', names.index(model.name), field))} ({model.name})"
+
+        room = capacity.check(summaries, seen.nodes, seen.pods, platform["serving"]["gpu"], where)
         findings = [*seen.findings, *room.findings]
         if errors(findings):
             raise AnsibleActionFail(

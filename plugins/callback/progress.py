@@ -172,9 +172,9 @@ class CallbackModule(CallbackBase):
         self._diff = []
 
     def _line(self, status: str, name: str, seconds: float, message: Any, color: str) -> None:
-        """One line for a step; a message of several lines follows indented."""
+        """One line for a step; a failure, and a message of several lines, follows indented."""
         text = str(message)
-        short = text if "\n" not in text else ""
+        short = text if "\n" not in text and status != "FAILED" else ""
         self._say(f"  {status:<9} {name:<56} {seconds:5.1f} s  {short}".rstrip(), color)
         for line in text.splitlines() if not short else ():
             self._say(f"{INDENT}{line}".rstrip(), color if status == "FAILED" else None)

@@ -15,6 +15,14 @@ import yaml
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
 WRONG_INPUT = "IP-INV-020"
+TYPE_WORDS = {
+    "bool": "true or false",
+    "dict": "a mapping",
+    "int": "a whole number",
+    "list": "a list",
+    "path": "a path",
+    "str": "a text",
+}
 
 
 def argument_specs(roles: Path) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -39,7 +47,7 @@ def check_role_inputs(
                 WRONG_INPUT,
                 ERROR,
                 where((name,)),
-                f"{spec['type']}: {' '.join(spec['description'])}",
+                f"{TYPE_WORDS[spec['type']]} ({' '.join(spec['description'])})",
                 show(given[name]),
                 f"Correct {name}, or remove it to take the default ({show(spec['default'])}).",
             )

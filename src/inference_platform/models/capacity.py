@@ -6,7 +6,7 @@ before old ones stop (surge) are not counted.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +18,8 @@ NO_NODE = "IP-CAP-001"
 NOT_ENOUGH_FREE = "IP-CAP-002"
 
 _FINISHED = ("Succeeded", "Failed")
+
+Where = Callable[[ModelSummary, str], str]
 
 
 @dataclass
@@ -57,19 +59,22 @@ def check(
     nodes: Iterable[Mapping[str, Any]],
     pods: Iterable[Mapping[str, Any]],
     gpu: Mapping[str, Any],
+    where: Where | None = None,
 ) -> Capacity:
     """Judge whether each model can run on the cluster.
 
     ``nodes`` and ``pods`` are Kubernetes objects as dicts; ``gpu`` is ``serving.gpu`` of
     the plan (resource, product_label, tolerations). IP-CAP-001 (error): no node has as
     many GPUs of the product as one pod needs. IP-CAP-002 (warning): they exist, but not
-    all replicas fit beside what runs now.
+    all replicas fit beside what runs now. ``where`` gives the place of a model's field in
+    the inventory; without it the model is named.
     """
+    place_of = where or _named
     found = gpu_nodes(nodes, pods, models, gpu)
-    findings = [_no_node(model, found) for model in models if not _candidates(model, found)]
+    findings = [_no_node(model, found, place_of) for model in models if not _candidates(model, found)]
     possible = [model for model in models if _candidates(model, found)]
     placements = place(possible, found)
-    findings += [_not_enough(placement, found) for placement in placements if placement.missing]
+    findings += [_not_enough(placement, found, place_of) for placement in placements if placement.missing]
     return Capacity(found, placements, findings)
 
 
@@ -138,24 +143,28 @@ def _candidates(model: ModelSummary, nodes: Sequence[GpuNode]) -> list[GpuNode]:
     return [node for node in nodes if node.total >= model.gpu_count and model.gpu_product in (None, node.product)]
 
 
-def _no_node(model: ModelSummary, nodes: Sequence[GpuNode]) -> Finding:
+def _named(model: ModelSummary, field: str) -> str:
+    return f"models {model.namespace}/{model.name} {field}"
+
+
+def _no_node(model: ModelSummary, nodes: Sequence[GpuNode], where: Where) -> Finding:
     return Finding(
         NO_NODE,
         ERROR,
-        f"models {model.namespace}/{model.name} gpu",
+        where(model, "gpu"),
         f"a node with {model.gpu_count} x {model.gpu_product or 'GPU of any product'}",
         _inventory_of(nodes),
         "Lower gpu.count, choose a gpu.product that the nodes have, or add such a node.",
     )
 
 
-def _not_enough(placement: Placement, nodes: Sequence[GpuNode]) -> Finding:
+def _not_enough(placement: Placement, nodes: Sequence[GpuNode], where: Where) -> Finding:
     model = placement.model
     candidates = _candidates(model, nodes)
     return Finding(
         NOT_ENOUGH_FREE,
         WARNING,
-        f"models {model.namespace}/{model.name} replicas",
+        where(model, "replicas"),
         f"free GPUs for {model.replicas} pods with {model.gpu_count} x {model.gpu_product or 'GPU'} each",
         f"room for {len(placement.nodes)}: "
         + ", ".join(f"{node.name} has {node.free} of {node.total} free" for node in candidates),
