@@ -105,12 +105,9 @@ def apply(
     result = ApplyResult()
     with ThreadPoolExecutor(max_workers=workers) as pool:
         for group in _groups(wanted):
-            live = _read(cluster, group, pool)
-
-            def one(obj: Object, live: Mapping[Ref, Live] = live) -> Change | ObjectError | None:
-                return _apply_one(cluster, obj, live.get(Ref.of(obj)), check=check, force=force)
-
-            for outcome in pool.map(one, group):
+            live = read_live(cluster, [Ref.of(obj) for obj in group], pool)
+            job = _Job(cluster, live, check=check, force=force)
+            for outcome in pool.map(job.run, group):
                 if isinstance(outcome, Change):
                     result.changes.append(outcome)
                 elif isinstance(outcome, ObjectError):
@@ -192,10 +189,6 @@ def read_live(cluster: Cluster, refs: Sequence[Ref], pool: ThreadPoolExecutor) -
     return live
 
 
-def _read(cluster: Cluster, group: list[Object], pool: ThreadPoolExecutor) -> dict[Ref, Live]:
-    return read_live(cluster, [Ref.of(obj) for obj in group], pool)
-
-
 def _list_job(
     cluster: Cluster, api_version: str, kind: str, namespace: str | None, wanted: set[Ref]
 ) -> Callable[[], dict[Ref, Live]]:
@@ -220,68 +213,78 @@ def _get_job(cluster: Cluster, ref: Ref) -> Callable[[], dict[Ref, Live]]:
     return job
 
 
-def _apply_one(
-    cluster: Cluster,
-    wanted: Object,
-    live: Live | None,
-    *,
-    check: bool,
-    force: bool,
-) -> Change | ObjectError | None:
-    ref = Ref.of(wanted)
-    if isinstance(live, errors.UnknownKind):
-        if check:
-            return Change(ref, CREATE, after=wanted, note=f"{ref.kind} is not served yet")
-        return ObjectError(ref, f"{ref}: {live} Apply the CRD first, and wait until it is Established.")
-    if isinstance(live, errors.ClusterError):
-        return ObjectError(ref, f"{ref}: {live}")
-    try:
-        if live is None:
-            return _create(cluster, ref, wanted, check=check, force=force)
-        return _update(cluster, ref, wanted, live, check=check, force=force)
-    except errors.ApiError as error:
-        return ObjectError(ref, str(error))
+class _Job:
+    """Applies the objects of one kind.
 
+    When one of them fails although it was tried again and again (a webhook that does not answer), the others are
+    tried once: two hundred objects must not each wait for the same dead webhook.
+    """
 
-def _create(cluster: Cluster, ref: Ref, wanted: Object, *, check: bool, force: bool) -> Change:
-    if not check:
-        return Change(ref, CREATE, after=cluster.apply(wanted, force=force))
-    note = ""
-    try:
-        cluster.apply(wanted, force=force, dry_run=True, attempts=1)
-    except errors.NotFound:
-        note = f"namespace {ref.namespace} does not exist yet"
-    except errors.Overloaded as error:
-        note = f"not checked by the server: {error.message}"
-    return Change(ref, CREATE, after=wanted, note=note)
+    def __init__(self, cluster: Cluster, live: Mapping[Ref, Live], *, check: bool, force: bool) -> None:
+        self._cluster, self._live, self._check, self._force = cluster, live, check, force
+        self._attempts: int | None = None
 
+    def run(self, wanted: Object) -> Change | ObjectError | None:
+        """One object: what was done, what went wrong, or None when there was nothing to do."""
+        ref = Ref.of(wanted)
+        live = self._live.get(ref)
+        if isinstance(live, errors.UnknownKind):
+            if self._check:
+                return Change(ref, CREATE, after=wanted, note=f"{ref.kind} is not served yet")
+            return ObjectError(ref, f"{ref}: {live} Apply the CRD first, and wait until it is Established.")
+        if isinstance(live, errors.ClusterError):
+            return ObjectError(ref, f"{ref}: {live}")
+        try:
+            return self._create(ref, wanted) if live is None else self._update(ref, wanted, live)
+        except errors.Overloaded as error:
+            self._attempts = 1
+            return ObjectError(ref, str(error))
+        except errors.ApiError as error:
+            return ObjectError(ref, str(error))
 
-def _update(cluster: Cluster, ref: Ref, wanted: Object, live: Object, *, check: bool, force: bool) -> Change | None:
-    as_applied = objects.stamp_of(live) == objects.stamp_of(wanted) and objects.is_managed_by(live, FIELD_MANAGER)
-    if as_applied and not objects.differences(wanted, live):
-        return None
-    if as_applied or check:
-        predicted, note = _predict(cluster, wanted, force=force)
-        if predicted is not None and as_applied and objects.same_content(predicted, live):
-            return None  # the difference is the server's own doing, e.g. a mutating webhook's
-        if check:
-            return Change(ref, UPDATE, before=live, after=predicted or wanted, note=note)
-    after = cluster.apply(wanted, force=force)
-    if after["metadata"].get("resourceVersion") == live["metadata"].get("resourceVersion"):
-        return None
-    return Change(ref, UPDATE, before=live, after=after)
+    def _create(self, ref: Ref, wanted: Object) -> Change:
+        if not self._check:
+            return Change(ref, CREATE, after=self._write(wanted))
+        note = ""
+        try:
+            self._dry_run(wanted)
+        except errors.NotFound:
+            note = f"namespace {ref.namespace} does not exist yet"
+        except errors.Overloaded as error:
+            note = f"not checked by the server: {error.message}"
+        return Change(ref, CREATE, after=wanted, note=note)
 
+    def _update(self, ref: Ref, wanted: Object, live: Object) -> Change | None:
+        as_applied = objects.stamp_of(live) == objects.stamp_of(wanted) and objects.is_managed_by(live, FIELD_MANAGER)
+        if as_applied and not objects.differences(wanted, live):
+            return None
+        if as_applied or self._check:
+            predicted, note = self._predict(wanted)
+            if predicted is not None and as_applied and objects.same_content(predicted, live):
+                return None  # the difference is the server's own doing, e.g. a mutating webhook's
+            if self._check:
+                return Change(ref, UPDATE, before=live, after=predicted or wanted, note=note)
+        after = self._write(wanted)
+        if after["metadata"].get("resourceVersion") == live["metadata"].get("resourceVersion"):
+            return None
+        return Change(ref, UPDATE, before=live, after=after)
 
-def _predict(cluster: Cluster, wanted: Object, *, force: bool) -> tuple[Object | None, str]:
-    """What an apply would give, by the server's dry run; (None, why) when the server cannot tell."""
-    try:
-        return cluster.apply(wanted, force=force, dry_run=True, attempts=1), ""
-    except errors.Overloaded as error:
-        return None, f"not checked by the server: {error.message}"
-    except errors.Invalid as error:
-        if "does not support dry run" in error.message:
-            return None, "not checked by the server: one of its webhooks does not support dry runs"
-        raise
+    def _predict(self, wanted: Object) -> tuple[Object | None, str]:
+        """What an apply would give, by the server's dry run; (None, why) when the server cannot tell."""
+        try:
+            return self._dry_run(wanted), ""
+        except errors.Overloaded as error:
+            return None, f"not checked by the server: {error.message}"
+        except errors.Invalid as error:
+            if "does not support dry run" in error.message:
+                return None, "not checked by the server: one of its webhooks does not support dry runs"
+            raise
+
+    def _write(self, wanted: Object) -> Object:
+        return self._cluster.apply(wanted, force=self._force, attempts=self._attempts)
+
+    def _dry_run(self, wanted: Object) -> Object:
+        return self._cluster.apply(wanted, force=self._force, dry_run=True, attempts=1)
 
 
 def summary(changes: Iterable[Change]) -> dict[str, Any]:

@@ -28,6 +28,9 @@ from inference_platform.cluster.errors import CredentialsRejected, KubeconfigErr
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _PLUGIN_SECONDS = 60
+# Credentials that plugins gave, by what was asked.  Kept in memory only: a process that forks workers may log in once
+# before, and the workers find the credential here instead of running the plugin again (a second each on EKS).
+_FROM_PLUGINS: dict[str, Credential] = {}
 _EARLY = datetime.timedelta(seconds=60)  # renew a credential this long before it expires
 
 
@@ -71,17 +74,22 @@ class Login:
         """The credential to use now.  `renew` asks for a new one (after a 401)."""
         with self._lock:
             if renew or self._current is None or self._current.is_stale():
-                self._current = self._load()
+                self._current = self._load(renew=renew)
             return self._current
 
     def is_renewable(self) -> bool:
         """Whether asking again can give another credential."""
         return bool({"exec", "tokenFile", "auth-provider"} & self._user.keys())
 
-    def _load(self) -> Credential:
+    def _load(self, *, renew: bool) -> Credential:
         user = self._user
         if "exec" in user:
-            return _from_plugin(user["exec"], self._cluster, self._folder, self._source)
+            asked = json.dumps([user["exec"], self._cluster, str(self._folder)], sort_keys=True, default=str)
+            kept = _FROM_PLUGINS.get(asked)
+            if renew or kept is None or kept.is_stale():
+                kept = _from_plugin(user["exec"], self._cluster, self._folder, self._source)
+                _FROM_PLUGINS[asked] = kept
+            return kept
         if "auth-provider" in user:
             return _from_auth_provider(user, self._source)
         credential = Credential(

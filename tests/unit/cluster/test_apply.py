@@ -166,6 +166,18 @@ def test_force_is_passed_on_only_when_asked_for(api: FakeApi, cluster: Cluster) 
     assert [r.query["force"] for r in api.writes()] == ["true"]
 
 
+def test_a_dead_webhook_is_tried_for_one_object_not_for_all(
+    api: FakeApi, cluster: Cluster, pauses: list[float]
+) -> None:
+    api.put(NAMESPACE)
+    api.fail("PATCH", "/configmaps/", 500, 'failed calling webhook "v.example.org": no endpoints', times=500)
+    result = apply(cluster, [config(f"c{n}") for n in range(30)], workers=1)
+    assert len(result.errors) == 30
+    assert "look at the Deployment behind the Service" in str(result.errors[-1])
+    assert len(pauses) == 5
+    assert len(api.writes()) == 6 + 29
+
+
 def test_in_check_mode_a_webhook_that_does_not_answer_is_a_note(api: FakeApi, cluster: Cluster) -> None:
     api.put(NAMESPACE)
     api.fail("PATCH", "/configmaps/c$", 500, 'failed calling webhook "v.example.org": connection refused')

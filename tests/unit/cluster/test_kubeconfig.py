@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import stat
 from pathlib import Path
 from typing import Any
@@ -114,6 +115,17 @@ def test_a_plugin_gives_a_token_that_is_kept_until_it_expires(tmp_path: Path) ->
     assert (tmp_path / "calls").read_text() == "called\n"
     access.login.current(renew=True)
     assert (tmp_path / "calls").read_text() == "called\ncalled\n"
+
+
+def test_a_forked_worker_uses_the_token_its_parent_has_got(tmp_path: Path) -> None:
+    user = plugin(tmp_path, f"echo called >> {tmp_path}/calls; echo '{json.dumps({'status': {'token': 'once'}})}'")
+    path = write(tmp_path / "k", user)
+    login(path)
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if login(path).headers == {"Authorization": "Bearer once"} else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert (tmp_path / "calls").read_text() == "called\n"
 
 
 def test_an_expired_plugin_token_is_renewed_by_itself(tmp_path: Path) -> None:
