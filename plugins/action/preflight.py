@@ -24,6 +24,7 @@ class ActionModule(PlatformAction):
         "models": {"type": "list", "elements": "dict", "default": []},
         "model_defaults": {"type": "dict", "default": {}},
         "helm": {"type": "path"},
+        "inventories": {"type": "list", "elements": "path"},
     }
 
     def perform(self, arguments: dict[str, Any], task_vars: Mapping[str, Any]) -> dict[str, Any]:
@@ -38,7 +39,7 @@ class ActionModule(PlatformAction):
         writes = () if is_installed(cluster, platform) else preflight.MAIN_WRITES
         seen = preflight.examine(cluster, writes=writes, helm=arguments["helm"] or None)
         summaries = models.render(arguments["models"], arguments["model_defaults"], platform).models
-        sources = Sources.load(task_vars["ansible_inventory_sources"])
+        sources = Sources.load(arguments["inventories"] or task_vars["ansible_inventory_sources"])
 
         def where(model: Any, field: str) -> str:
             names = [entry.get("name") for entry in arguments["models"]]

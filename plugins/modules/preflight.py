@@ -34,6 +34,10 @@ options:
   helm:
     description: The helm program. Empty takes the one on PATH.
     type: path
+  inventories:
+    description: Folders or files of the inventory, for file and line in messages. Default is what was given with C(-i).
+    type: list
+    elements: path
 notes:
   - Runs on the controller; the Python package C(inference_platform) must be installed there.
   - Supports check mode and diff.
