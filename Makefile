@@ -8,7 +8,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 LOCKED := $(VENV)/.locked
 CLUSTER ?= default
-INVENTORY ?= local
+
+# Progress appears at once, also when the output is a file or a pipe.
+export PYTHONUNBUFFERED := 1
 
 .PHONY: help setup tools demo test test-fast lint bench local-up local-down local-status local-kubeconfig lock clean
 
