@@ -7,11 +7,12 @@ import time
 from typing import Any
 
 from ansible import constants as C
+from ansible import context
 from ansible.playbook.task_include import TaskInclude
 from ansible.plugins.callback import CallbackBase
 
-from ansible_collections.inference.platform.plugins.plugin_utils import live
-from ansible_collections.inference.platform.plugins.plugin_utils import preload  # noqa: F401 - see there
+from ansible_collections.inference.platform.plugins.plugin_utils import live, preload
+from ansible_collections.inference.platform.plugins.plugin_utils.findings import as_table
 from ansible_collections.inference.platform.plugins.plugin_utils.timeline import SECTIONS, Section
 
 DOCUMENTATION = """
@@ -57,6 +58,7 @@ class CallbackModule(CallbackBase):
     def v2_playbook_on_play_start(self, play: Any) -> None:
         if play.check_mode:
             self._say("Check mode: nothing is written.", C.COLOR_HIGHLIGHT)
+        self._name_unreadable_files()
 
     def v2_playbook_on_task_start(self, task: Any, is_conditional: bool) -> None:
         self._task_started = time.monotonic()
@@ -130,6 +132,16 @@ class CallbackModule(CallbackBase):
             self._say(f"\n{self._report.rstrip()}")
 
     # -- helpers ----------------------------------------------------------------------
+
+    def _name_unreadable_files(self) -> None:
+        """Ansible ends at a variables file that is no YAML without its name; this says it before."""
+        if preload.PROBLEM is not None:
+            return
+        from inference_platform.inventory import Sources, unreadable_files
+
+        findings = unreadable_files(Sources.load(context.CLIARGS.get("inventory") or ()))
+        if findings:
+            self._say(as_table(findings), C.COLOR_ERROR)
 
     def _learn_the_layers(self, outcome: Any) -> None:
         """Titles and number of the layers, from the result of the plan action."""

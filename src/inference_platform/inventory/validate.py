@@ -45,7 +45,7 @@ def validate(
     catalog = catalog or load()
     sources = sources or Sources()
     report = Reporter(sources, [entry for entry in catalog.renamed if entry["in"] == "inventory"])
-    findings = [*_unreadable_files(sources), *_schema_findings(variables, sources, report)]
+    findings = [*unreadable_files(sources), *_schema_findings(variables, sources, report)]
     wrong = _names_with_errors(variables)
     settings = {name: value for name, value in variables.items() if name not in wrong}
     if not wrong & {"platform_release", "distribution", "provider"}:
@@ -55,16 +55,12 @@ def validate(
     return findings
 
 
-def _unreadable_files(sources: Sources) -> Iterator[Finding]:
-    for file in sources.unreadable:
-        yield Finding(
-            UNREADABLE_FILE,
-            ERROR,
-            sources.shown(file),
-            "YAML",
-            file.problem,
-            "Correct the syntax.",
-        )
+def unreadable_files(sources: Sources) -> list[Finding]:
+    """A finding for each file of the inventory that is no YAML."""
+    return [
+        Finding(UNREADABLE_FILE, ERROR, sources.shown(file), "YAML", file.problem, "Correct the syntax.")
+        for file in sources.unreadable
+    ]
 
 
 def _schema_findings(variables: Mapping[str, Any], sources: Sources, report: Reporter) -> list[Finding]:
