@@ -34,7 +34,7 @@ class Request:
             verb=event["verb"],
             uri=event["requestURI"],
             agent=event.get("userAgent", ""),
-            user=event["user"]["username"],
+            user=event.get("user", {}).get("username", "nobody"),
             code=(event.get("responseStatus") or {}).get("code", 0),
             group=(event.get("objectRef") or {}).get("apiGroup", ""),
         )
