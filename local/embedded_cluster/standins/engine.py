@@ -105,7 +105,7 @@ class Controller:
         self.pause: Callable[[float], Awaitable[None]] = asyncio.sleep
         self._wake = asyncio.Event()
         self._unsynced: set[int] = set()
-        self._reported = ""
+        self._reported: set[str] = set()
 
     # Running -----------------------------------------------------------------------------
 
@@ -236,15 +236,22 @@ class Controller:
         status_error = await self._publish(source, str(error) if error else "")
         if error is None and status_error is None:
             self.failures = 0
+            self._reported.clear()
             return self.resync()
-        if error is not None and str(error) != self._reported:
-            self.log.error("%s: %s", Ref.of(source), error)
+        if error is not None and self._report(f"{Ref.of(source)}: {error}"):
             await self._record_event(source, str(error))
-        self._reported = str(error or "")
         if error is not None and error.retry is not None:
             await self.pause(error.retry)
             return 0
         return self._backoff()
+
+    def _report(self, text: str) -> bool:
+        """Log an error once until the next sync that succeeds; True if it is new."""
+        new = text not in self._reported
+        if new:
+            self._reported.add(text)
+            self.log.error("%s", text)
+        return new
 
     async def _record_event(self, source: Mapping[str, Any], note: str) -> None:
         """Write a Warning event about the custom resource, if the operator does that; a refusal is only logged."""
@@ -351,7 +358,7 @@ class Controller:
                 failure = StepError(self.explain(desired, error))
                 if self.rules.on_error == "stop":
                     raise failure from error
-                self.log.error("%s", failure)
+                self._report(str(failure))
                 failures.append(failure)
         return failures
 
