@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from ansible_collections.inference.platform.plugins.plugin_utils.platform_action import (
     CONNECTION,
@@ -16,7 +15,7 @@ from ansible_collections.inference.platform.plugins.plugin_utils.platform_action
 class ActionModule(PlatformAction):
     """Finds the files of each set, then applies them all in one batch."""
 
-    ARGUMENTS = {
+    ARGUMENTS: ClassVar = {
         **CONNECTION,
         "layer": {"type": "str", "required": True},
         "sets": {"type": "dict", "required": True},
@@ -25,7 +24,7 @@ class ActionModule(PlatformAction):
         "cache": {"type": "path"},
     }
 
-    def perform(self, arguments: dict[str, Any], task_vars: Mapping[str, Any]) -> dict[str, Any]:
+    def perform(self, arguments: dict[str, Any]) -> dict[str, Any]:
         from inference_platform.cluster import crds
 
         files = [

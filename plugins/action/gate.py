@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from ansible.utils.display import Display
-
 from ansible_collections.inference.platform.plugins.plugin_utils.live import Waiting
 from ansible_collections.inference.platform.plugins.plugin_utils.platform_action import (
     CONNECTION,
@@ -18,14 +16,14 @@ from ansible_collections.inference.platform.plugins.plugin_utils.platform_action
 class ActionModule(PlatformAction):
     """Waits, showing what for. In check mode it looks once and never fails."""
 
-    ARGUMENTS = {
+    ARGUMENTS: ClassVar = {
         **CONNECTION,
         "title": {"type": "str", "default": ""},
         "checks": {"type": "list", "elements": "dict", "required": True},
         "timeout_seconds": {"type": "int", "default": 300},
     }
 
-    def perform(self, arguments: dict[str, Any], task_vars: Mapping[str, Any]) -> dict[str, Any]:
+    def perform(self, arguments: dict[str, Any]) -> dict[str, Any]:
         from inference_platform.cluster import gate
 
         cluster, checks = self.connect(arguments), arguments["checks"]

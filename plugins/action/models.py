@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from ansible_collections.inference.platform.plugins.plugin_utils.platform_action import (
     CONNECTION,
@@ -18,7 +17,7 @@ MODEL_LABEL = "inference-platform.io/model"
 class ActionModule(PlatformAction):
     """Renders all models, then applies in three batches: namespaces, pull secret, models."""
 
-    ARGUMENTS = {
+    ARGUMENTS: ClassVar = {
         **CONNECTION,
         "models": {"type": "list", "elements": "dict", "required": True},
         "model_defaults": {"type": "dict", "default": {}},
@@ -27,7 +26,7 @@ class ActionModule(PlatformAction):
         "prune": {"type": "bool", "default": True},
     }
 
-    def perform(self, arguments: dict[str, Any], task_vars: Mapping[str, Any]) -> dict[str, Any]:
+    def perform(self, arguments: dict[str, Any]) -> dict[str, Any]:
         from inference_platform.cluster import apply, secrets
         from inference_platform.cluster.objects import Ref
         from inference_platform.findings import InventoryError

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from ansible.errors import AnsibleActionFail
 from ansible.utils.vars import load_extra_vars
-
 from ansible_collections.inference.platform.plugins.plugin_utils.findings import as_table
 from ansible_collections.inference.platform.plugins.plugin_utils.platform_action import (
     PlatformAction,
@@ -21,15 +20,15 @@ from ansible_collections.inference.platform.plugins.plugin_utils.role_inputs imp
 class ActionModule(PlatformAction):
     """Needs no cluster. Fails with every mistake of the inventory in one message."""
 
-    ARGUMENTS = {"inventories": {"type": "list", "elements": "path"}}
+    ARGUMENTS: ClassVar = {"inventories": {"type": "list", "elements": "path"}}
 
-    def perform(self, arguments: dict[str, Any], task_vars: Mapping[str, Any]) -> dict[str, Any]:
+    def perform(self, arguments: dict[str, Any]) -> dict[str, Any]:
         from inference_platform import inventory, paths, platform
         from inference_platform.findings import errors
 
-        sources = inventory.Sources.load(arguments["inventories"] or task_vars["ansible_inventory_sources"])
+        sources = inventory.Sources.load(arguments["inventories"] or self.task_vars["ansible_inventory_sources"])
         extra = load_extra_vars(self._loader)
-        variables = self._given({**sources.variables, **extra}, task_vars)
+        variables = self._given({**sources.variables, **extra})
         for name in extra:
             sources.variables.pop(name, None)  # it comes from -e, not from the file
         findings = inventory.validate(variables, sources)
@@ -48,12 +47,13 @@ class ActionModule(PlatformAction):
             "msg": f"release {plan['release']} for {plan['provider']}: {len(plan['layers'])} layers",
         }
 
-    def _given(self, written: Mapping[str, Any], task_vars: Mapping[str, Any]) -> dict[str, Any]:
+    def _given(self, written: Mapping[str, Any]) -> dict[str, Any]:
         """What the user set, in inventories or with -e, with templates resolved."""
         from inference_platform.inventory import settings_of
 
-        names = [name for name in {**written, **settings_of(task_vars)} if not name.startswith("ansible_")]
-        return {name: plain(self._templar.template(task_vars[name])) for name in names if name in task_vars}
+        known = self.task_vars
+        names = [name for name in {**written, **settings_of(known)} if not name.startswith("ansible_")]
+        return {name: plain(self._templar.template(known[name])) for name in names if name in known}
 
 
 def complete(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from ansible.errors import AnsibleActionFail
-
 from ansible_collections.inference.platform.plugins.plugin_utils import plan_table
 from ansible_collections.inference.platform.plugins.plugin_utils.findings import as_table
 from ansible_collections.inference.platform.plugins.plugin_utils.platform_action import (
@@ -18,7 +17,7 @@ from ansible_collections.inference.platform.plugins.plugin_utils.platform_action
 class ActionModule(PlatformAction):
     """Reads the cluster's version, rights, nodes and pods; fails with everything that stands in the way."""
 
-    ARGUMENTS = {
+    ARGUMENTS: ClassVar = {
         **CONNECTION,
         "platform": {"type": "dict", "required": True},
         "models": {"type": "list", "elements": "dict", "default": []},
@@ -27,7 +26,7 @@ class ActionModule(PlatformAction):
         "inventories": {"type": "list", "elements": "path"},
     }
 
-    def perform(self, arguments: dict[str, Any], task_vars: Mapping[str, Any]) -> dict[str, Any]:
+    def perform(self, arguments: dict[str, Any]) -> dict[str, Any]:
         from inference_platform import models
         from inference_platform.cluster import preflight
         from inference_platform.findings import errors
@@ -39,7 +38,7 @@ class ActionModule(PlatformAction):
         writes = () if is_installed(cluster, platform) else preflight.MAIN_WRITES
         seen = preflight.examine(cluster, writes=writes, helm=arguments["helm"] or None)
         summaries = models.render(arguments["models"], arguments["model_defaults"], platform).models
-        sources = Sources.load(arguments["inventories"] or task_vars["ansible_inventory_sources"])
+        sources = Sources.load(arguments["inventories"] or self.task_vars["ansible_inventory_sources"])
 
         def where(model: Any, field: str) -> str:
             names = [entry.get("name") for entry in arguments["models"]]

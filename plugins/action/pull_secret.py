@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from ansible_collections.inference.platform.plugins.plugin_utils.platform_action import (
     CONNECTION,
@@ -16,14 +15,14 @@ from ansible_collections.inference.platform.plugins.plugin_utils.platform_action
 class ActionModule(PlatformAction):
     """Reads the credentials itself: they are in no argument, fact, diff or message."""
 
-    ARGUMENTS = {
+    ARGUMENTS: ClassVar = {
         **CONNECTION,
         "name": {"type": "str", "required": True},
         "namespaces": {"type": "list", "elements": "str", "required": True},
         "file": {"type": "path", "required": True},
     }
 
-    def perform(self, arguments: dict[str, Any], task_vars: Mapping[str, Any]) -> dict[str, Any]:
+    def perform(self, arguments: dict[str, Any]) -> dict[str, Any]:
         from inference_platform.cluster import secrets
 
         namespaces = arguments["namespaces"]

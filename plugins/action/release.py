@@ -5,10 +5,9 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from ansible.errors import AnsibleActionFail
-
 from ansible_collections.inference.platform.plugins.plugin_utils.platform_action import (
     CONNECTION,
     PlatformAction,
@@ -18,7 +17,7 @@ from ansible_collections.inference.platform.plugins.plugin_utils.platform_action
 class ActionModule(PlatformAction):
     """Installs or upgrades the releases in the order given; does nothing to those that are as wanted."""
 
-    ARGUMENTS = {
+    ARGUMENTS: ClassVar = {
         **CONNECTION,
         "releases": {"type": "list", "elements": "dict", "required": True},
         "values": {"type": "dict", "default": {}},
@@ -29,7 +28,7 @@ class ActionModule(PlatformAction):
         "helm": {"type": "path"},
     }
 
-    def perform(self, arguments: dict[str, Any], task_vars: Mapping[str, Any]) -> dict[str, Any]:
+    def perform(self, arguments: dict[str, Any]) -> dict[str, Any]:
         from inference_platform import paths
         from inference_platform.cluster import release
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from ansible_collections.inference.platform.plugins.plugin_utils import live
 from ansible_collections.inference.platform.plugins.plugin_utils.platform_action import (
@@ -17,7 +17,7 @@ from ansible_collections.inference.platform.plugins.plugin_utils.timeline import
 class ActionModule(PlatformAction):
     """Looks at the cluster once, writes report.json and report.html, and returns the text for the terminal."""
 
-    ARGUMENTS = {
+    ARGUMENTS: ClassVar = {
         **CONNECTION,
         "platform": {"type": "dict", "required": True},
         "inventory": {"type": "str", "required": True},
@@ -25,7 +25,7 @@ class ActionModule(PlatformAction):
         "crd_directory": {"type": "path"},
     }
 
-    def perform(self, arguments: dict[str, Any], task_vars: Mapping[str, Any]) -> dict[str, Any]:
+    def perform(self, arguments: dict[str, Any]) -> dict[str, Any]:
         from inference_platform import report
 
         observation = report.collect(

@@ -6,11 +6,9 @@ import sys
 import time
 from typing import Any
 
-from ansible import constants as C
-from ansible import context
+from ansible import constants, context
 from ansible.playbook.task_include import TaskInclude
 from ansible.plugins.callback import CallbackBase
-
 from ansible_collections.inference.platform.plugins.plugin_utils import live, preload
 from ansible_collections.inference.platform.plugins.plugin_utils.findings import as_table
 from ansible_collections.inference.platform.plugins.plugin_utils.timeline import SECTIONS, Section
@@ -57,10 +55,10 @@ class CallbackModule(CallbackBase):
 
     def v2_playbook_on_play_start(self, play: Any) -> None:
         if play.check_mode:
-            self._say("Check mode: nothing is written.", C.COLOR_HIGHLIGHT)
+            self._say("Check mode: nothing is written.", constants.COLOR_HIGHLIGHT)
         self._name_unreadable_files()
 
-    def v2_playbook_on_task_start(self, task: Any, is_conditional: bool) -> None:
+    def v2_playbook_on_task_start(self, task: Any, is_conditional: bool) -> None:  # noqa: ARG002
         self._task_started = time.monotonic()
         if self._is_shown(task):
             self._enter(self._section_of(task))
@@ -71,7 +69,7 @@ class CallbackModule(CallbackBase):
         self._say(
             "Nothing done: expected an inventory with the host `cluster`, found none. "
             "Name one with -i, for example: ansible-playbook -i inventories/local site.yml",
-            C.COLOR_ERROR,
+            constants.COLOR_ERROR,
         )
 
     # -- what a task did --------------------------------------------------------------
@@ -87,7 +85,7 @@ class CallbackModule(CallbackBase):
         if changed or self._is_shown(result.task):
             self._enter(section)
             status = "changed" if changed else "ok"
-            color = C.COLOR_CHANGED if changed else C.COLOR_OK
+            color = constants.COLOR_CHANGED if changed else constants.COLOR_OK
             self._line(status, result.task.name, seconds, _saying(outcome), color)
             self._show_diff()
         self._report = outcome.get("report") or self._report
@@ -97,11 +95,11 @@ class CallbackModule(CallbackBase):
         section, seconds = self._account(result.task, failed=not ignore_errors)
         self._handle_warnings(outcome)
         self._enter(section)
-        self._line("FAILED", result.task.name, seconds, _reason(outcome), C.COLOR_ERROR)
+        self._line("FAILED", result.task.name, seconds, _reason(outcome), constants.COLOR_ERROR)
         if self._display.verbosity >= 3:
             self._handle_exception(outcome)
         if ignore_errors:
-            self._say(f"{INDENT}The run goes on.", C.COLOR_SKIP)
+            self._say(f"{INDENT}The run goes on.", constants.COLOR_SKIP)
 
     def v2_runner_on_unreachable(self, result: Any) -> None:
         self.v2_runner_on_failed(result)
@@ -111,7 +109,7 @@ class CallbackModule(CallbackBase):
         if self._display.verbosity and not isinstance(result.task, TaskInclude):
             self._enter(section)
             reason = result.result.get("skip_reason", "")
-            self._line("skipped", result.task.name, seconds, reason, C.COLOR_SKIP)
+            self._line("skipped", result.task.name, seconds, reason, constants.COLOR_SKIP)
 
     def v2_on_file_diff(self, result: Any) -> None:
         """Ansible says this before the task's result; it is shown after it."""
@@ -141,7 +139,7 @@ class CallbackModule(CallbackBase):
 
         findings = unreadable_files(Sources.load(context.CLIARGS.get("inventory") or ()))
         if findings:
-            self._say(as_table(findings), C.COLOR_ERROR)
+            self._say(as_table(findings), constants.COLOR_ERROR)
 
     def _learn_the_layers(self, outcome: Any) -> None:
         """Titles and number of the layers, from the result of the plan action."""
@@ -172,7 +170,7 @@ class CallbackModule(CallbackBase):
         if section.role in self._layers:
             place = f"[{list(self._layers).index(section.role) + 1}/{len(self._layers)}] "
         minutes, seconds = divmod(int(time.monotonic() - self._run_started), 60)
-        self._say(f"\n{minutes}:{seconds:02}  {place}{section.title}", C.COLOR_HIGHLIGHT)
+        self._say(f"\n{minutes}:{seconds:02}  {place}{section.title}", constants.COLOR_HIGHLIGHT)
 
     def _is_shown(self, task: Any) -> bool:
         action = str(task.action).rpartition(".")[2]
@@ -227,7 +225,7 @@ def _counts(summary: dict[str, int]) -> str:
 
 def _diff_color(line: str) -> str | None:
     if line.startswith("+"):
-        return str(C.COLOR_DIFF_ADD)
+        return str(constants.COLOR_DIFF_ADD)
     if line.startswith("-"):
-        return str(C.COLOR_DIFF_REMOVE)
-    return str(C.COLOR_DIFF_LINES) if line.startswith("@@") else None
+        return str(constants.COLOR_DIFF_REMOVE)
+    return str(constants.COLOR_DIFF_LINES) if line.startswith("@@") else None

@@ -17,14 +17,12 @@ def selected_layers(
     if "layers" in unwanted:
         return []
     return [
-        layer
-        for layer in layers
-        if (wanted & EVERY_LAYER or layer["name"] in wanted) and layer["name"] not in unwanted
+        layer for layer in layers if (wanted & EVERY_LAYER or layer["name"] in wanted) and layer["name"] not in unwanted
     ]
 
 
 def layer_step(layer: Mapping[str, Any], run_tags: Iterable[str] = ()) -> str:
-    """"verify" for a layer that somebody else lays or when only gates are asked for, else "install"."""
+    """The tasks file of a layer: verify where somebody else lays it or only gates are wanted, else install."""
     tags = set(run_tags)
     gates_only = "verify" in tags and not tags & {"all", "layers"}
     return "install" if layer["ownership"] == "managed" and not gates_only else "verify"

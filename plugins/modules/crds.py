@@ -8,7 +8,8 @@ module: crds
 short_description: Apply sets of custom resource definitions
 version_added: 0.1.0
 description:
-  - Finds each file in the cache, the mirror or at its URL, checks it against the lock, and applies what differs with server-side apply.
+  - Finds each file in the cache, the mirror or at its URL, checks it against the lock, and applies what
+    differs with server-side apply.
   - CRDs are never removed, and a version that objects are stored in is never dropped.
 options:
   kubeconfig:

@@ -9,7 +9,8 @@ short_description: Wait until checks hold
 version_added: 0.1.0
 description:
   - Waits for all checks together and shows what it waits for.
-  - A gate that times out says what it waited for, the conditions last seen, restarts, warning events, and the command to look further.
+  - A gate that times out says what it waited for, the conditions last seen, restarts, warning events, and the
+    command to look further.
   - In check mode it looks once and never fails.
 options:
   kubeconfig:

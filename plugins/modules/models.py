@@ -8,7 +8,8 @@ module: models
 short_description: Apply the models of the inventory
 version_added: 0.1.0
 description:
-  - Checks and renders all models, then applies what differs in one batch, with the namespaces and pull secrets they need.
+  - Checks and renders all models, then applies what differs in one batch, with the namespaces and pull
+    secrets they need.
   - Does not wait; RV(checks) is what M(inference.platform.gate) needs to wait for them.
 options:
   kubeconfig:

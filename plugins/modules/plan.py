@@ -8,7 +8,8 @@ module: plan
 short_description: Check the inventory and resolve the plan of the platform
 version_added: 0.1.0
 description:
-  - Checks every variable of the inventory against the schemas, the catalogue and the argument specs of the roles, and every model against its rules.
+  - Checks every variable of the inventory against the schemas, the catalogue and the argument specs of the
+    roles, and every model against its rules.
   - Fails with all mistakes at once, each with file and line, what was expected, what was found, and what to do.
   - Needs no cluster.
 options:

@@ -8,7 +8,8 @@ module: release
 short_description: Install Helm releases
 version_added: 0.1.0
 description:
-  - Installs or upgrades each release in the order given when its chart, its values or its live objects differ; otherwise helm is not even called.
+  - Installs or upgrades each release in the order given when its chart, its values or its live objects
+    differ; otherwise helm is not even called.
   - Values of several sources are merged, mappings key by key; lists are replaced.
 options:
   kubeconfig:
@@ -36,7 +37,8 @@ options:
     default: {}
   certificates:
     description:
-      - Public certificates that become values, each with C(release), C(value) (name of the value), C(namespace), C(secret) and C(key).
+      - Public certificates that become values, each with C(release), C(value) (name of the value),
+        C(namespace), C(secret) and C(key).
       - Anything but a certificate is refused.
     type: list
     elements: dict

@@ -8,7 +8,8 @@ module: report
 short_description: Show what runs
 version_added: 0.1.0
 description:
-  - Looks at the cluster once and writes C(report.json) and C(report.html); the progress callback prints the same as text at the end of the run.
+  - Looks at the cluster once and writes C(report.json) and C(report.html); the progress callback prints the
+    same as text at the end of the run.
   - Writes no file in check mode.
 options:
   kubeconfig:

@@ -10,11 +10,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
-
 from ansible_collections.inference.platform.plugins.plugin_utils import preload
 
 #: Connection arguments of every action that talks to the cluster.
@@ -30,25 +29,29 @@ class PlatformAction(ActionBase):
     Subclasses set ``ARGUMENTS`` (an Ansible argument spec) and write ``perform``.
     """
 
-    ARGUMENTS: dict[str, dict[str, Any]] = {}
+    ARGUMENTS: ClassVar[dict[str, dict[str, Any]]] = {}
     _requires_connection = False
     _supports_check_mode = True
 
     def run(self, tmp: Any = None, task_vars: Any = None) -> dict[str, Any]:
         result: dict[str, Any] = super().run(tmp, task_vars)
+        self.task_vars: Mapping[str, Any] = task_vars or {}
         preload.require_package()
         from inference_platform.cluster.errors import ClusterError
         from inference_platform.findings import InventoryError
 
         _, arguments = self.validate_argument_spec(self.ARGUMENTS)
         try:
-            result.update(self.perform(plain(arguments), task_vars or {}))
+            result.update(self.perform(plain(arguments)))
         except (ClusterError, InventoryError) as error:
             raise AnsibleActionFail(str(error)) from error
         return result
 
-    def perform(self, arguments: dict[str, Any], task_vars: Mapping[str, Any]) -> dict[str, Any]:
-        """Does the work; returns result keys such as changed, msg and diff."""
+    def perform(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        """Does the work; returns result keys such as changed, msg and diff.
+
+        ``self.task_vars`` holds the variables of the task, templates not resolved.
+        """
         raise NotImplementedError
 
     @property
@@ -111,5 +114,5 @@ def count_of(changes: Iterable[Any]) -> str:
 
 
 def quantity(count: int, noun: str) -> str:
-    """ "1 object", "3 objects"."""
+    """A count with its noun: 1 object, 3 objects."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

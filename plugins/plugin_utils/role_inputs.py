@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
 WRONG_INPUT = "IP-INV-020"
@@ -32,9 +31,7 @@ def argument_specs(roles: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         yield from specs["main"].get("options", {}).items()
 
 
-def check_role_inputs(
-    roles: Path, given: Mapping[str, Any], where: Callable[[tuple[str]], str]
-) -> Iterator[Any]:
+def check_role_inputs(roles: Path, given: Mapping[str, Any], where: Callable[[tuple[str]], str]) -> Iterator[Any]:
     """A finding for each input in ``given`` (name: value) of the wrong type or value."""
     from inference_platform.findings import ERROR, Finding, show
 

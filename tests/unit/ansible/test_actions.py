@@ -1,0 +1,170 @@
+"""The actions: what their documentation says, how they merge, and what they tell."""
+
+from __future__ import annotations
+
+import base64
+import importlib
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import yaml
+from ansible.errors import AnsibleActionFail
+from ansible_collections.inference.platform.plugins.action import gate, models, plan, release, report
+from ansible_collections.inference.platform.plugins.plugin_utils import findings, plan_table, platform_action
+from ansible_collections.inference.platform.plugins.plugin_utils.role_inputs import check_role_inputs
+from ansible_collections.inference.platform.plugins.plugin_utils.timeline import SECTIONS, Section
+
+from inference_platform.cluster.gate import GateProgress, GateResult, Waiting
+from inference_platform.findings import Finding
+
+ROOT = Path(__file__).resolve().parents[3]
+ACTIONS = sorted(path.stem for path in (ROOT / "plugins" / "action").glob("*.py"))
+COLLECTION = "ansible_collections.inference.platform.plugins"
+PEM = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----"
+CA = {"release": "inference-gateway", "value": "caBundle", "namespace": "cert-manager", "secret": "rhai-ca"}
+
+
+@pytest.mark.parametrize("name", ACTIONS)
+def test_documentation_and_arguments_of_an_action_agree(name: str) -> None:
+    arguments = importlib.import_module(f"{COLLECTION}.action.{name}").ActionModule.ARGUMENTS
+    module = importlib.import_module(f"{COLLECTION}.modules.{name}")
+    documented = yaml.safe_load(module.DOCUMENTATION)["options"]
+    keys = ("type", "elements", "required", "default")
+    assert {option: {key: spec[key] for key in keys if key in spec} for option, spec in documented.items()} == {
+        option: {key: spec[key] for key in keys if key in spec} for option, spec in arguments.items()
+    }
+    assert yaml.safe_load(module.EXAMPLES)
+
+
+def test_every_action_that_connects_is_in_the_group_of_the_connection() -> None:
+    group = yaml.safe_load((ROOT / "meta" / "runtime.yml").read_text())["action_groups"]["cluster"]
+    connecting = [
+        name
+        for name in ACTIONS
+        if "kubeconfig" in importlib.import_module(f"{COLLECTION}.action.{name}").ActionModule.ARGUMENTS
+    ]
+    assert sorted(group) == connecting
+
+
+def test_values_are_merged_from_common_to_the_users() -> None:
+    arguments = {
+        "common_values": {"global": {"imagePullSecrets": ["a"], "imageRegistry": ""}},
+        "values": {"pki": {"ca": {"secretName": "rhai-ca", "duration": "1h"}}},
+        "extra_values": {"pki": {"ca": {"duration": "2h"}, "global": {"imagePullSecrets": ["b"]}}},
+    }
+    assert release.values_of("pki", arguments) == {
+        "global": {"imagePullSecrets": ["b"], "imageRegistry": ""},
+        "ca": {"secretName": "rhai-ca", "duration": "2h"},
+    }
+    assert arguments["common_values"]["global"]["imagePullSecrets"] == ["a"]
+
+
+class Secrets:
+    """A cluster that has at most one Secret."""
+
+    def __init__(self, data: dict[str, str] | None) -> None:
+        self._data = data
+
+    def get(self, *_: str) -> dict[str, Any] | None:
+        if self._data is None:
+            return None
+        return {"data": {key: base64.b64encode(value.encode()).decode() for key, value in self._data.items()}}
+
+
+def test_a_certificate_is_read_out_of_its_secret() -> None:
+    cluster = Secrets({"ca.crt": f"{PEM}\n", "tls.key": "-----BEGIN PRIVATE KEY-----"})
+    assert release.read_certificate(cluster, {**CA, "key": "ca.crt"}, check=False) == PEM
+
+
+@pytest.mark.parametrize("content", ["-----BEGIN PRIVATE KEY-----\nx", f"{PEM}\n-----BEGIN PRIVATE KEY-----"])
+def test_a_key_never_becomes_a_value(content: str) -> None:
+    with pytest.raises(AnsibleActionFail, match="expected a certificate in PEM form, found something else") as error:
+        release.read_certificate(Secrets({"ca.crt": content}), {**CA, "key": "ca.crt"}, check=False)
+    assert content not in str(error.value)
+
+
+def test_a_missing_certificate_stops_a_run_and_not_a_check() -> None:
+    with pytest.raises(AnsibleActionFail, match="found no such Secret"):
+        release.read_certificate(Secrets(None), {**CA, "key": "ca.crt"}, check=False)
+    assert "once it exists" in release.read_certificate(Secrets(None), {**CA, "key": "ca.crt"}, check=True)
+
+
+def test_a_wait_in_one_line_names_the_first_check_and_counts_the_others() -> None:
+    first = Waiting("Deployment a/b", "0 of 1 replicas available", ("pod b-1 Pending: no node",))
+    progress = GateProgress(12.0, 60.0, 3, 5, (first, Waiting("Secret a/c", "does not exist yet")))
+    assert gate.in_one_line(progress) == (
+        "3 of 5 hold; Deployment a/b: 0 of 1 replicas available (and 1 more); pod b-1 Pending: no node"
+    )
+
+
+def test_a_gate_in_check_mode_says_what_a_run_would_wait_for() -> None:
+    result = gate.look(GateResult(False, 0.0, 2, (Waiting("Secret a/c", "does not exist yet"),)))
+    assert result["waiting"] == ["Secret a/c: does not exist yet"]
+    assert result["msg"].startswith("skipped in check mode; 1 of 2 checks do not hold yet")
+    assert "failed" not in result
+    assert gate.look(GateResult(True, 0.0, 1))["msg"] == "1 check holds"
+
+
+def test_findings_name_file_expected_found_and_what_to_do() -> None:
+    finding = Finding("IP-X-001", "error", "inv/all.yml:3 provider", "aws or azure", '"asw"', "Set provider to aws.")
+    assert findings.as_table([finding]).splitlines() == [
+        "inv/all.yml:3 provider  (error IP-X-001)",
+        "  expected    aws or azure",
+        '  found       "asw"',
+        "  what to do  Set provider to aws.",
+    ]
+
+
+def test_role_inputs_of_the_wrong_type_are_found_before_anything_starts() -> None:
+    given = {"sail_wait_seconds": "soon", "lws_values": {}, "provider": "aws"}
+    found = list(check_role_inputs(ROOT / "roles", given, lambda path: f"inv/all.yml:7 {path[0]}"))
+    assert [(item.where, item.found) for item in found] == [("inv/all.yml:7 sail_wait_seconds", '"soon"')]
+    assert "a whole number" in found[0].expected
+
+
+def test_settings_are_complete_with_defaults(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("REGISTRY_AUTH_FILE", str(tmp_path / "auth.json"))
+    settings = plan.complete({"provider": "aws"})
+    assert settings["models"] == []
+    assert settings["models_wait"] is True
+    assert settings["kubeconfig"] is None
+    assert settings["pull_secret_file"] == str(tmp_path / "auth.json")
+
+
+def test_the_plan_says_which_cluster_and_who_owns_what(aws: dict[str, Any]) -> None:
+    model = SimpleNamespace(namespace="m", name="a", replicas=2, gpu_count=1, gpu_product="NVIDIA-L4", uri="hf://x/y")
+    text = plan_table.as_text(aws, "https://c (context k)", [model])
+    assert "Cluster    https://c (context k)" in text
+    assert "cloud manager of the 3.5 line" in text
+    assert "model m/a: 2 pods with 1 x NVIDIA-L4 each, hf://x/y" in text
+    lines = {line.split()[1]: line for line in text.splitlines() if line[:2].strip().isdigit()}
+    assert lines["sail"].endswith("the cloud manager")
+    assert lines["cert_manager"].endswith("this installer")
+
+
+def test_the_report_gets_the_times_of_layers_and_models_only(
+    aws: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("sail", "models", "platform"):
+        monkeypatch.setitem(SECTIONS, name, Section(name, name, seconds=2.5, changed=name == "models"))
+    assert report.timings_of(aws) == {
+        "sail": {"seconds": 2.5, "changed": False},
+        "models": {"seconds": 2.5, "changed": True},
+    }
+
+
+def test_a_model_is_waited_for_at_its_current_generation() -> None:
+    check = models.ready_check(SimpleNamespace(name="a", namespace="m"), "serving.kserve.io/v1alpha2")
+    assert (check["check"], check["type"], check["generation"]) == ("condition", "Ready", "current")
+
+
+def test_values_from_ansible_become_plain_data() -> None:
+    class Text(str):
+        """As Ansible tags values with where they come from."""
+
+    value = platform_action.plain({Text("a"): [Text("b"), (1, True)], "c": None})
+    assert value == {"a": ["b", [1, True]], "c": None}
+    assert {type(key) for key in value} == {str}
+    assert type(value["a"][0]) is str
