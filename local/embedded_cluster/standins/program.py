@@ -87,6 +87,7 @@ class LeaderElection:
         self.lease = lease
         self.identity = f"{pod.name}_{uuid.uuid4()}"
         self.log: logging.Logger = pod.log
+        self._held: dict[str, Any] | None = None
 
     @contextlib.asynccontextmanager
     async def leading(self) -> AsyncIterator[None]:
@@ -110,7 +111,7 @@ class LeaderElection:
     async def _acquire(self) -> None:
         seen: tuple[str, datetime] | None = None
         while True:
-            live = await self._get()
+            live = await self._get_or_wait()
             spec = live["spec"] if live else {}
             now = datetime.now(UTC)
             renewed = f"{spec.get('holderIdentity')} {spec.get('renewTime')}"
@@ -132,7 +133,8 @@ class LeaderElection:
         while True:
             await asyncio.sleep(self.lease.renew)
             try:
-                live = await self._get()
+                # The version written last is still the live one, unless somebody else wrote it: then the update fails.
+                live = self._held or await self._get()
                 if live and live["spec"].get("holderIdentity") != self.identity:
                     raise ProgramError(f"lease {self.lease.name} is held by {live['spec'].get('holderIdentity')}")
                 await self._write(live, self.identity)
@@ -140,9 +142,24 @@ class LeaderElection:
             except ProgramError:
                 raise
             except Exception as error:
+                self._held = None
                 self.log.warning("error updating lease %s: %s", self.lease.name, error)
                 if asyncio.get_running_loop().time() - last > self.lease.duration:
                     raise
+
+    async def _get_or_wait(self) -> dict[str, Any] | None:
+        """The live lease. What the API server refuses is logged and tried again for ever, as the real programs do."""
+        refused = ""
+        while True:
+            try:
+                return await self._get()
+            except ApiError as error:
+                if error.message != refused:
+                    self.log.error(
+                        "error retrieving resource lock %s/%s: %s", self.pod.namespace, self.lease.name, error.message
+                    )
+                refused = error.message
+                await asyncio.sleep(self.lease.retry)
 
     async def _get(self) -> dict[str, Any] | None:
         return await self.pod.client.get("coordination.k8s.io/v1", "Lease", self.lease.name, self.pod.namespace)
@@ -166,6 +183,6 @@ class LeaderElection:
                 "metadata": {"name": self.lease.name, "namespace": self.pod.namespace},
                 "spec": spec,
             }
-            await self.pod.client.create(body)
+            self._held = await self.pod.client.create(body)
         else:
-            await self.pod.client.update({**live, "spec": spec})
+            self._held = await self.pod.client.update({**live, "spec": spec})

@@ -42,6 +42,9 @@ class FakeApi:
         return self._write("create", obj, manager, merged({}, obj))
 
     async def update(self, obj: Object, *, manager: str | None = None) -> Object:
+        live = self.objects[Ref.of(obj)]["metadata"]["resourceVersion"]
+        if obj["metadata"].get("resourceVersion") != live:
+            raise ApiError(409, "Conflict", "the object has been modified")
         return self._write("update", obj, manager, copy.deepcopy(obj))
 
     async def apply(self, obj: Object, manager: str) -> Object:

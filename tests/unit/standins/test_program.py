@@ -89,11 +89,26 @@ def test_the_lease_is_renewed_while_leading(api: FakeApi) -> None:
     assert asyncio.run(asyncio.wait_for(renewals(), 5)) >= 2
 
 
+def test_a_refused_lease_is_asked_for_again(api: FakeApi, caplog: pytest.LogCaptureFixture) -> None:
+    answers = [ApiError(403, "Forbidden", "leases is forbidden")] * 2
+    get = api.get
+
+    async def refused(*address: Any) -> Any:
+        if answers:
+            raise answers.pop()
+        return await get(*address)
+
+    api.get = refused  # type: ignore[method-assign]
+    assert asyncio.run(lead(api))
+    assert caplog.text.count("error retrieving resource lock ns/lock: leases is forbidden") == 1
+
+
 def test_losing_the_lease_ends_the_program(api: FakeApi) -> None:
     @program
     async def main(environment: Any) -> None:
         async with LeaderElection(environment, LEASE).leading():
-            api.find("Lease")["spec"]["holderIdentity"] = "thief"
+            live = api.find("Lease")
+            api.put({**live, "spec": {**live["spec"], "holderIdentity": "thief"}})
             await asyncio.sleep(5)
 
     with pytest.raises(SystemExit, match="leader election lost"):
