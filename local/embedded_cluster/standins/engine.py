@@ -191,7 +191,8 @@ class Controller:
         if ref in self.settled and (gone or self.settled[ref] != obj["metadata"].get("generation")):
             del self.settled[ref]
             self.wake()
-        elif gone or before is None:
+        elif gone or before is None or self.failures:
+            # While something fails, any change counts: the CRD may just have been established.
             self.wake()
 
     def _observe_owned(self, gone: bool, ref: Ref, obj: dict[str, Any]) -> None:
@@ -380,8 +381,7 @@ class Controller:
         self.settled[ref] = dig(stored, "metadata", "generation")
 
     async def _write(self, desired: Desired) -> Mapping[str, Any]:
-        needs_live = desired.keep or desired.write != "apply" or desired.ref.kind == CRD
-        live = await self.client.get(*_address(desired.ref)) if needs_live else None
+        live = await self.client.get(*_address(desired.ref)) if self._must_read(desired) else None
         if live is not None:
             desired = kept_from_live(desired, live)
             if desired.write == "create" or contains(live, desired.body):
@@ -391,6 +391,15 @@ class Controller:
         if live is None and desired.write in ("create", "update"):
             return await self.client.create(dict(desired.body), manager=desired.manager)
         return await self.client.apply(dict(desired.body), desired.manager)
+
+    def _must_read(self, desired: Desired) -> bool:
+        """True if the live object decides what is written. Reading a big CRD is spared when its metadata tells."""
+        if desired.ref.kind != CRD:
+            return bool(desired.keep) or desired.write != "apply"
+        seen = self.crds.get(desired.ref.name)
+        if seen is None or desired.write != "apply":
+            return seen is not None
+        return contains(seen["metadata"], {key: desired.body["metadata"].get(key) for key in ("labels", "annotations")})
 
     async def remove(self, ref: Ref, *, propagation: str | None = None, uid: str | None = None) -> bool:
         """Delete an object and forget that it was wanted. False if there was none."""
