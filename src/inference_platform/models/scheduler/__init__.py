@@ -1,23 +1,43 @@
 """The endpoint picker (scheduler) of a model: its configuration, and what it asks of the model servers.
 
-    wiring = wiring_for(entry, serving)        # everything, from one place; see Wiring
-    config, mistakes = config_for(entry, serving)
-    mistakes = check_config(config, picker, path, prefill=bool)
-    objects, mistakes = objective_objects(priorities, models)
-    objects, mistakes = rewrite_objects(entry)
+    wiring = wiring_for(entry, serving)                 # both sides from one place; see Wiring
+    config, mistakes = config_for(entry, serving)       # the configuration alone
+    mistakes = check_config(config, serving["endpoint_picker"], path, prefill=...)   # any configuration
+    mistakes = check_flags(args, serving["endpoint_picker"], path)                   # any scheduler arguments
+    objects = objective_objects(entry, serving)         # InferenceObjectives
+    objects = rewrite_objects(entry, serving)           # InferenceModelRewrite
+    mistakes = object_mistakes(entry)                   # rules about these two
+    pairs = shared_names(entries)                       # (position, mistake), over all models
 
-``entry`` is a merged model entry that follows the schema. These keys are read, no others:
-``name``, ``namespace``, ``served_name``, ``scheduler`` (``schemas/scheduler.schema.json``),
-``prefill`` (present: prefill/decode disaggregation), ``parallelism.data`` (number of data-parallel
-ranks) and ``lora`` (present: adapters are served).
-``serving`` is ``plan["serving"]``; read is ``endpoint_picker`` (name of the endpoint picker binary
-in ``catalog/endpoint_picker_plugins.yml``; the release names it) and ``serving_port``.
+``entry`` is a merged model entry that follows the schema. These keys are read, no others: ``name``,
+``namespace``, ``served_name``, ``scheduler`` (``schemas/scheduler.schema.json``), ``prefill`` (present:
+prefill workers), ``parallelism.data``, ``lora``, ``vllm``, ``command``, ``args``, ``env`` (a mapping),
+``objectives`` (a list, or "default") and ``model_rewrites``.
+``serving`` is ``plan["serving"]``; only ``endpoint_picker`` is read, the program of the release.
 
-Nothing is raised for what a user wrote: mistakes come back as ``Mistake`` with a path inside the
-entry, so that the caller adds model, file and line.
+Nothing is raised for what a user wrote: mistakes come back as ``Mistake`` with a path inside the entry,
+so that the caller adds model, file and line. Facts: models.md 2.5, 2.6 and 4.
 """
 
+from inference_platform.models.scheduler.check import check_config, check_flags
 from inference_platform.models.scheduler.mistakes import Mistake
+from inference_platform.models.scheduler.objects import (
+    object_mistakes,
+    objective_objects,
+    rewrite_objects,
+    shared_names,
+)
 from inference_platform.models.scheduler.wiring import Wiring, config_for, wiring_for
 
-__all__ = ["Mistake", "Wiring", "config_for", "wiring_for"]
+__all__ = [
+    "Mistake",
+    "Wiring",
+    "check_config",
+    "check_flags",
+    "config_for",
+    "object_mistakes",
+    "objective_objects",
+    "rewrite_objects",
+    "shared_names",
+    "wiring_for",
+]
