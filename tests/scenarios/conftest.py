@@ -108,6 +108,18 @@ def project(tmp_path: Path) -> Project:
     return Project.copy_to(tmp_path / "project")
 
 
+def run_on(
+    cluster: EmbeddedCluster,
+    *arguments: str,
+    playbook: str = "site.yml",
+    inventory: Path | str = "inventories/local",
+    project: Project = Project(),  # noqa: B008 - immutable
+    variables: dict[str, object] | None = None,
+) -> Run:
+    """Runs a playbook of a project on a cluster, as inventories/local or a copy of it says."""
+    return project.play("-i", str(inventory), playbook, *arguments, cluster=cluster.paths.name, variables=variables)
+
+
 def on_embedded_cluster(cluster: EmbeddedCluster) -> dict[str, object]:
     """What inventories/local says about its cluster, for inventories that say something else."""
     return {
