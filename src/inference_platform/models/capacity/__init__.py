@@ -1,0 +1,34 @@
+"""Whether models fit on a cluster, and where their pods would go. Pure: objects in, answers out.
+
+plan(objects, nodes, pods)              # a CapacityPlan: the answer and the places for every model
+as_text(plan)                           # the same for the terminal
+check(models, nodes, pods, gpu, where)  # the same as findings IP-CAP-001 to 004
+"""
+
+from inference_platform.models.capacity.check import Capacity, Placement, check
+from inference_platform.models.capacity.planning import (
+    AFTER_STOPPING,
+    DOES_NOT_FIT,
+    FITS,
+    CapacityPlan,
+    ModelPlan,
+    Obstacle,
+    SetPlan,
+    plan,
+)
+from inference_platform.models.capacity.table import as_text
+
+__all__ = [
+    "AFTER_STOPPING",
+    "DOES_NOT_FIT",
+    "FITS",
+    "Capacity",
+    "CapacityPlan",
+    "ModelPlan",
+    "Obstacle",
+    "Placement",
+    "SetPlan",
+    "as_text",
+    "check",
+    "plan",
+]
