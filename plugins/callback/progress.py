@@ -105,8 +105,10 @@ class CallbackModule(CallbackBase):
         self.v2_runner_on_failed(result)
 
     def v2_runner_on_skipped(self, result: Any) -> None:
+        if isinstance(result.task, TaskInclude):
+            return
         section, seconds = self._account(result.task)
-        if self._display.verbosity and not isinstance(result.task, TaskInclude):
+        if self._display.verbosity:
             self._enter(section)
             reason = result.result.get("skip_reason", "")
             self._line("skipped", result.task.name, seconds, reason, constants.COLOR_SKIP)

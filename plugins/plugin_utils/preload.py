@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import gc
 import importlib
+import importlib.util
 import sys
+from pathlib import Path
 
 from ansible.errors import AnsibleActionFail
 
@@ -37,6 +39,9 @@ MODULES = (
 
 
 def _import_all() -> ImportError | None:
+    if importlib.util.find_spec("inference_platform") is None:
+        # An installed collection carries the package, beside its data.
+        sys.path.append(str(Path(__file__).resolve().parents[2] / "src"))
     try:
         for module in MODULES:
             importlib.import_module(module)
@@ -69,7 +74,7 @@ def require_package() -> None:
     """Fails the task, naming the interpreter, when the package cannot be imported."""
     if PROBLEM is not None:
         raise AnsibleActionFail(
-            "Expected the Python package inference_platform in the interpreter that runs Ansible "
-            f"({sys.executable}), found: {PROBLEM}. Run `make setup` and use .venv/bin/ansible-playbook, "
-            "or install the package into that interpreter with pip."
+            "Expected the Python package inference_platform with its dependencies in the interpreter that runs "
+            f"Ansible ({sys.executable}), found: {PROBLEM}. Run `make setup` and use .venv/bin/ansible-playbook, "
+            "or install the dependencies named in pyproject.toml into that interpreter with pip."
         )
