@@ -56,21 +56,39 @@ class ActionModule(PlatformAction):
             outcomes.append(apply.prune(cluster, kinds, MODEL_LABEL, keep, check=self.check))
         result = result_of(outcomes, unchanged=f"{quantity(len(services), 'model')} as wanted")
         result["models"] = [f"{model.namespace}/{model.name}" for model in rendered.models]
-        result["checks"] = [ready_check(model, platform["serving"]["api_version"]) for model in rendered.models]
+        api_version = platform["serving"]["api_version"]
+        result["checks"] = [check for model in rendered.models for check in ready_checks(model, api_version)]
         return result
 
 
-def ready_check(model: Any, api_version: str) -> dict[str, Any]:
-    """The gate check of one model: Ready at its current generation."""
-    return {
-        "check": "condition",
-        "api_version": api_version,
-        "kind": "LLMInferenceService",
-        "name": model.name,
-        "namespace": model.namespace,
-        "type": "Ready",
-        "status": "True",
-        "generation": "current",
-        "explain": "A model is Ready when its pods serve, its scheduler runs and the gateway has its route.",
-        "next": f"kubectl -n {model.namespace} describe llminferenceservice {model.name}",
-    }
+def ready_checks(model: Any, api_version: str) -> list[dict[str, Any]]:
+    """The gate checks of one model: Ready at its current generation, and rolled out.
+
+    Ready alone does not tell: it stays True while the pods of the last generation serve
+    and those of this one wait for a GPU.
+    """
+    checks = [
+        {
+            "check": "condition",
+            "api_version": api_version,
+            "kind": "LLMInferenceService",
+            "name": model.name,
+            "namespace": model.namespace,
+            "type": "Ready",
+            "status": "True",
+            "generation": "current",
+            "explain": "A model is Ready when its pods serve, its scheduler runs and the gateway has its route.",
+            "next": f"kubectl -n {model.namespace} describe llminferenceservice {model.name}",
+        }
+    ]
+    if model.replicas:
+        checks.append(
+            {
+                "check": "deployment",
+                "namespace": model.namespace,
+                "name": f"{model.name}-kserve",
+                "explain": "Until all pods are replaced, the old ones serve; a new one needs a GPU beside them.",
+                "next": f"kubectl -n {model.namespace} get pods --selector app.kubernetes.io/name={model.name}",
+            }
+        )
+    return checks

@@ -155,9 +155,12 @@ def test_the_report_gets_the_times_of_layers_and_models_only(
     }
 
 
-def test_a_model_is_waited_for_at_its_current_generation() -> None:
-    check = models.ready_check(SimpleNamespace(name="a", namespace="m"), "serving.kserve.io/v1alpha2")
-    assert (check["check"], check["type"], check["generation"]) == ("condition", "Ready", "current")
+@pytest.mark.parametrize(("replicas", "kinds"), [(2, ["condition", "deployment"]), (0, ["condition"])])
+def test_a_model_is_waited_for_until_it_is_rolled_out(replicas: int, kinds: list[str]) -> None:
+    model = SimpleNamespace(name="a", namespace="m", replicas=replicas)
+    checks = models.ready_checks(model, "serving.kserve.io/v1alpha2")
+    assert [check["check"] for check in checks] == kinds
+    assert (checks[0]["type"], checks[0]["generation"]) == ("Ready", "current")
 
 
 def test_values_from_ansible_become_plain_data() -> None:
