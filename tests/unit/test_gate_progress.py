@@ -1,4 +1,4 @@
-"""What a waiting gate says while the cluster changes between two looks."""
+"""What a waiting gate says, and what it says when its time is over."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from unittest.mock import Mock
 import pytest
 
 from inference_platform.cluster import gate
-from inference_platform.cluster.gate import GateProgress, GateResult, Waiting
+from inference_platform.cluster.gate import GateProgress, GateResult, GateTimeout, Waiting
 
 
 def test_a_check_that_comes_to_hold_between_two_looks_is_not_reported(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -22,3 +22,15 @@ def test_a_check_that_comes_to_hold_between_two_looks_is_not_reported(monkeypatc
     )
     assert result.ok
     assert seen == []
+
+
+def test_details_that_several_checks_of_one_object_share_are_told_once() -> None:
+    conditions = ("condition Degraded=True SyncError: forbidden", "condition Available=False Deploying")
+    waiting = (
+        Waiting("CertManager cluster condition Degraded", "True, wanted False", conditions, next="kubectl logs one"),
+        Waiting("CertManager cluster condition Available", "False, wanted True", conditions, next="kubectl logs two"),
+    )
+    text = str(GateTimeout(GateResult(False, 10.0, 2, waiting), 10.0))
+    assert [text.count(line) for line in conditions] == [1, 1]
+    assert "kubectl logs one" in text
+    assert "kubectl logs two" in text

@@ -362,9 +362,11 @@ def _timeout_text(result: GateResult, timeout: float, title: str) -> str:
         f"{f'Gate of {title}' if title else 'Gate'}: {failing} of {result.total} checks still fail after "
         f"{result.elapsed:.0f} s (limit {timeout:.0f} s)."
     ]
+    shown: set[str] = set()  # several checks of one object have the same details
     for number, item in enumerate(result.waiting, start=1):
         lines.append(f"{number}. {item}")
-        lines += [f"   {detail}" for detail in item.details]
+        lines += [f"   {detail}" for detail in item.details if detail not in shown]
+        shown.update(item.details)
         if item.explain:
             lines.append(f"   why it matters: {' '.join(item.explain.split())}")
         if item.next:
