@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 
 import pytest
-
 from embedded_cluster import crd_files, tools
 
 
@@ -47,7 +46,7 @@ def test_a_half_finished_build_does_not_count_as_built(tmp_path: Path) -> None:
     assert tools.is_built(tmp_path)
 
 
-def test_a_failing_build_says_which_module_and_what_go_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_failing_build_says_which_module_and_what_go_said(tmp_path: Path) -> None:
     go = tmp_path / "go"
     go.write_text("#!/bin/sh\necho 'proxy refused the module' >&2\nexit 1\n")
     go.chmod(0o755)
