@@ -17,8 +17,8 @@ from inference_platform.cluster.objects import Object, Ref
 
 Live = Object | errors.ClusterError  # a live object, or why it could not be read
 CREATE, UPDATE, DELETE = "create", "update", "delete"
-# Up to this many objects of a kind are read one by one; more by one list.  Kinds with much or secret content
-# that is not ours are always read one by one.
+# Up to this many objects of a kind are read one by one; more by one list.  Of kinds with much or secret content
+# that is not ours nothing is listed but objects of one name.
 _READ_ONE_BY_ONE = 4
 _NEVER_LISTED = frozenset({"Secret", "ConfigMap"})
 
@@ -104,14 +104,36 @@ def apply(
     """
     result = ApplyResult()
     with ThreadPoolExecutor(max_workers=workers) as pool:
-        for group in _groups(wanted):
+        for group in grouped(wanted):
             live = read_live(cluster, [Ref.of(obj) for obj in group], pool)
-            job = _Job(cluster, live, check=check, force=force)
-            for outcome in pool.map(job.run, group):
-                if isinstance(outcome, Change):
-                    result.changes.append(outcome)
-                elif isinstance(outcome, ObjectError):
-                    result.errors.append(outcome)
+            result.extend(apply_group(cluster, group, live, pool, check=check, force=force))
+    return result
+
+
+def apply_group(
+    cluster: Cluster,
+    group: Sequence[Object],
+    live: Mapping[Ref, Live],
+    pool: ThreadPoolExecutor,
+    *,
+    check: bool = False,
+    force: bool = False,
+    on_progress: Callable[[int], None] | None = None,
+) -> ApplyResult:
+    """Applies prepared objects of one kind that differ from `live`, by the workers of `pool`.
+
+    group        as `grouped` gives it
+    live         as `read_live` gives it
+    on_progress  told how many are done, from this thread
+    """
+    result, job = ApplyResult(), _Job(cluster, live, check=check, force=force)
+    for done, outcome in enumerate(pool.map(job.run, group), start=1):
+        if isinstance(outcome, Change):
+            result.changes.append(outcome)
+        elif isinstance(outcome, ObjectError):
+            result.errors.append(outcome)
+        if on_progress is not None:
+            on_progress(done)
     return result
 
 
@@ -153,7 +175,7 @@ def prune(
     return result
 
 
-def _groups(wanted: Iterable[Object]) -> list[list[Object]]:
+def grouped(wanted: Iterable[Object]) -> list[list[Object]]:
     """Objects prepared and grouped by kind: Namespaces first, then kinds in the order they first appear."""
     groups: dict[tuple[str, str], list[Object]] = {("v1", "Namespace"): []}
     seen: set[Ref] = set()
@@ -176,10 +198,12 @@ def read_live(cluster: Cluster, refs: Sequence[Ref], pool: ThreadPoolExecutor) -
         by_kind.setdefault((ref.api_version, ref.kind), []).append(ref)
     jobs: list[Callable[[], dict[Ref, Live]]] = []
     for (api_version, kind), group in by_kind.items():
-        if len(group) > _READ_ONE_BY_ONE and kind not in _NEVER_LISTED:
-            namespaces = {ref.namespace for ref in group}
-            only = namespaces.pop() if len(namespaces) == 1 else None
-            jobs.append(_list_job(cluster, api_version, kind, only or None, set(group)))
+        names, namespaces = {ref.name for ref in group}, {ref.namespace for ref in group}
+        only = next(iter(namespaces)) if len(namespaces) == 1 else ""
+        # One name in many namespaces (a pull secret): the server finds them without showing any other.
+        selector = f"metadata.name={next(iter(names))}" if len(names) == 1 and len(namespaces) > 1 else ""
+        if len(group) > _READ_ONE_BY_ONE and (selector or kind not in _NEVER_LISTED):
+            jobs.append(_list_job(cluster, api_version, kind, only or None, set(group), selector))
         else:
             jobs.extend(_get_job(cluster, ref) for ref in group)
     cluster.discovery()  # once, before the workers ask for it
@@ -190,11 +214,11 @@ def read_live(cluster: Cluster, refs: Sequence[Ref], pool: ThreadPoolExecutor) -
 
 
 def _list_job(
-    cluster: Cluster, api_version: str, kind: str, namespace: str | None, wanted: set[Ref]
+    cluster: Cluster, api_version: str, kind: str, namespace: str | None, wanted: set[Ref], field_selector: str
 ) -> Callable[[], dict[Ref, Live]]:
     def job() -> dict[Ref, Live]:
         try:
-            found = cluster.list(api_version, kind, namespace)
+            found = cluster.list(api_version, kind, namespace, field_selector=field_selector)
         except (errors.ApiError, errors.UnknownKind) as error:
             return dict.fromkeys(wanted, error)
         return {ref: obj for obj in found if (ref := Ref.of(obj)) in wanted}

@@ -40,6 +40,7 @@ _LIST_LIMIT = 500
 _UNKNOWN_KIND_AGE = 0.3  # seconds for which "not served" is believed before discovery is read again
 
 Object = dict[str, Any]
+ObjectList = list[Object]  # inside Cluster, `list` is a method
 
 
 @dataclass(frozen=True)
@@ -152,6 +153,26 @@ class Cluster:
         metadata_only: bool = False,
     ) -> list[Object]:
         """All objects of a kind (in one namespace, or everywhere).  Raises UnknownKind when it is not served."""
+        return self.list_at(
+            api_version,
+            kind,
+            namespace,
+            label_selector=label_selector,
+            field_selector=field_selector,
+            metadata_only=metadata_only,
+        )[0]
+
+    def list_at(
+        self,
+        api_version: str,
+        kind: str,
+        namespace: str | None = None,
+        *,
+        label_selector: str = "",
+        field_selector: str = "",
+        metadata_only: bool = False,
+    ) -> tuple[ObjectList, str]:
+        """As `list`, with the resource version of the list: what `watch` goes on from."""
         resource = self.resource(api_version, kind)
         query = {"limit": str(_LIST_LIMIT)}
         if label_selector:
@@ -171,10 +192,63 @@ class Cluster:
                     continue
                 raise
             items.extend({**item, "apiVersion": api_version, "kind": kind} for item in page.get("items") or [])
-            following = (page.get("metadata") or {}).get("continue")
-            if not following:
-                return items
-            query["continue"] = following
+            metadata = page.get("metadata") or {}
+            if not metadata.get("continue"):
+                return items, str(metadata.get("resourceVersion") or "")
+            query["continue"] = metadata["continue"]
+
+    def watch(
+        self,
+        api_version: str,
+        kind: str,
+        namespace: str | None = None,
+        *,
+        resource_version: str,
+        label_selector: str = "",
+        seconds: int = 300,
+    ) -> Iterator[tuple[str, Object]]:
+        """What happens to objects of a kind from then on, as (type, object): ADDED, MODIFIED, DELETED, BOOKMARK.
+
+        Ends when the server ends it (after `seconds` at the latest) or the connection breaks; go on from the last
+        resource version seen.  Raises ApiError with status 410 when that is too old: list again.
+        """
+        resource = self.resource(api_version, kind)
+        query = {"watch": "1", "allowWatchBookmarks": "true", "timeoutSeconds": str(seconds)}
+        query["resourceVersion"] = resource_version
+        if label_selector:
+            query["labelSelector"] = label_selector
+        subject = f"watch {kind}" + (f" in namespace {namespace}" if namespace else "")
+        credential = self.access.login.current()
+        timeout = urllib3.Timeout(connect=_CONNECT_SECONDS, read=seconds + _READ_SECONDS)
+        try:
+            response = self._connections(credential).request(
+                "GET",
+                f"{self.access.server}{resource.path(namespace)}?{urlencode(query)}",
+                headers={"Accept": "application/json", "User-Agent": self._user_agent, **credential.headers},
+                retries=False,
+                redirect=False,
+                timeout=timeout,
+                preload_content=False,
+            )
+        except urllib3.exceptions.HTTPError as error:
+            raise self._unreachable(subject, error) from None
+        try:
+            if response.status >= 300:
+                answer = _decode(response.data, response.headers.get("Content-Type", ""))
+                raise (
+                    self._rejected(answer)
+                    if response.status == 401
+                    else errors.api_error(response.status, answer, subject)
+                )
+            for line in _lines(response):
+                event = json.loads(line)
+                if event["type"] == "ERROR":
+                    raise errors.api_error(int(event["object"].get("code") or 500), event["object"], subject)
+                yield event["type"], event["object"]
+        except (urllib3.exceptions.HTTPError, OSError):
+            return  # it broke: the caller goes on with another watch
+        finally:
+            response.close()
 
     def apply(
         self,
@@ -201,6 +275,7 @@ class Cluster:
             content_type=APPLY,
             subject=f"{verb} {obj['apiVersion']} {obj['kind']} {_place(namespace, name)}",
             attempts=attempts,
+            retry_conflict=True,
         )
         return answer
 
@@ -291,7 +366,8 @@ class Cluster:
         """One request and its decoded answer.
 
         Tried again, with growing jittered pauses, when the connection breaks, on 429 (for as long as the server
-        says) and on 5xx; on 409 only if `retry_conflict`.  `subject` begins each error: "apply Deployment a/b".
+        says) and on 5xx; on 409 only if `retry_conflict`, and not when another manager owns a field, which stays so.
+        `subject` begins each error: "apply Deployment a/b".
         """
         url = self.access.server + path + (f"?{urlencode(query)}" if query else "")
         payload = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
@@ -328,9 +404,11 @@ class Cluster:
                 renewed = True
                 self.access.login.current(renew=True)
                 continue
-            transient = response.status in _RETRIED or (retry_conflict and response.status == 409)
+            error_found = errors.api_error(response.status, answer, subject)
+            lost_a_race = isinstance(error_found, errors.Conflict) and not error_found.fields()
+            transient = response.status in _RETRIED or (retry_conflict and lost_a_race)
             if attempt >= limit or not transient:
-                raise errors.api_error(response.status, answer, subject)
+                raise error_found
             self._sleep(_pause(attempt, response.headers.get("Retry-After")))
 
     def _connections(self, credential: Credential) -> urllib3.PoolManager:
@@ -371,6 +449,14 @@ def _own_version() -> str:
         return importlib.metadata.version("inference-platform")
     except importlib.metadata.PackageNotFoundError:  # run from a checkout that is not installed
         return "dev"
+
+
+def _lines(response: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
+    """The complete lines of a streamed answer, as they arrive."""
+    rest = b""
+    for chunk in response.stream():
+        *lines, rest = (rest + chunk).split(b"\n")
+        yield from filter(None, lines)
 
 
 def _place(namespace: str | None, name: str) -> str:

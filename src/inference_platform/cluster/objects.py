@@ -119,20 +119,21 @@ class Difference:
 
 
 def prepare(obj: Object) -> Object:
-    """A copy ready to be applied: no server-set fields, `stringData` encoded into `data`, and stamped."""
+    """A copy ready to be applied: no server-set fields, `stringData` encoded into `data`, and stamped.
+
+    What is not changed is shared with `obj`.
+    """
     ready = without_write_only(obj)
-    metadata = ready.setdefault("metadata", {})
-    for key in _SERVER_METADATA:
-        metadata.pop(key, None)
     ready.pop("status", None)
-    digest = fingerprint(ready)
-    metadata["annotations"] = {**(metadata.get("annotations") or {}), STAMP: digest}
+    metadata = {key: value for key, value in (ready.get("metadata") or {}).items() if key not in _SERVER_METADATA}
+    ready["metadata"] = metadata
+    metadata["annotations"] = {**(metadata.get("annotations") or {}), STAMP: fingerprint(ready)}
     return ready
 
 
 def without_write_only(obj: Object) -> Object:
     """A copy in the form in which the server gives it back: a Secret's `stringData` encoded into `data`."""
-    readable = copy.deepcopy(obj)
+    readable = dict(obj)
     if readable.get("kind") == "Secret" and "stringData" in readable:
         encoded = {k: base64.b64encode(str(v).encode()).decode() for k, v in readable.pop("stringData").items()}
         readable["data"] = {**(readable.get("data") or {}), **encoded}
@@ -141,10 +142,13 @@ def without_write_only(obj: Object) -> Object:
 
 def fingerprint(obj: Object) -> str:
     """Hash of a wanted object.  Of a Secret only the key names count, so that the hash tells nothing of values."""
-    counted = copy.deepcopy(obj)
+    counted = dict(obj)
     annotations = counted["metadata"].get("annotations") or {}
-    if annotations.pop(STAMP, None) and not annotations:
-        del counted["metadata"]["annotations"]
+    if STAMP in annotations:
+        kept = {key: value for key, value in annotations.items() if key != STAMP}
+        counted["metadata"] = {key: value for key, value in counted["metadata"].items() if key != "annotations"}
+        if kept:
+            counted["metadata"]["annotations"] = kept
     if counted.get("kind") == "Secret":
         counted["data"] = sorted(counted.get("data") or {})
     return hashlib.sha256(json.dumps(counted, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
@@ -175,11 +179,27 @@ def other_managers(live: Mapping[str, Any], manager: str) -> list[str]:
 
 def differences(wanted: Object, live: Object) -> list[Difference]:
     """Wanted fields that the live object lacks or has otherwise; empty when the live one has them all."""
+    if _has_all(wanted, live):
+        return []
     shape: Object = {}
     for entry in (live.get("metadata") or {}).get("managedFields") or []:
         _merge_shape(shape, entry.get("fieldsV1") or {})
     built_in = is_built_in(str(wanted.get("apiVersion", "")))
     return list(_compare(wanted, live, _Place("", (), shape, built_in)))
+
+
+def _has_all(wanted: Any, live: Any) -> bool:
+    """Whether every wanted value is in the same place of the live object, and lists are as long.
+
+    The quick answer for the usual case; False only says that it takes a closer look.
+    """
+    if type(wanted) is not type(live):
+        return False
+    if isinstance(wanted, dict):
+        return all(key in live and _has_all(value, live[key]) for key, value in wanted.items())
+    if isinstance(wanted, list):
+        return len(wanted) == len(live) and all(map(_has_all, wanted, live))
+    return bool(wanted == live)
 
 
 def is_built_in(api_version: str) -> bool:

@@ -94,7 +94,22 @@ def apply_pull_secret(
 ) -> ApplyResult:
     """Applies the pull secret to all namespaces; another content (rotated credentials) is a change."""
     content = read_pull_secret(path, registries)
-    return apply(cluster, [pull_secret(name, space, content, labels) for space in namespaces], check=check)
+    return apply_pull_secret_content(cluster, name, namespaces, content, check=check, labels=labels)
+
+
+def apply_pull_secret_content(
+    cluster: Cluster,
+    name: str,
+    namespaces: Iterable[str],
+    content: bytes,
+    *,
+    check: bool = False,
+    labels: Mapping[str, str] | None = None,
+    workers: int = 8,
+) -> ApplyResult:
+    """As `apply_pull_secret`, with the content that `read_pull_secret` gave."""
+    wanted = [pull_secret(name, space, content, labels) for space in namespaces]
+    return apply(cluster, wanted, check=check, workers=workers)
 
 
 def _names_helper(body: Any) -> bool:

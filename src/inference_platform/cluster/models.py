@@ -1,0 +1,454 @@
+"""Applies all models of an inventory in one batch, and removes those that are no longer in it.
+
+One list per kind; what cannot be changed is found and refused before the first write; then only what differs is
+written, by a pool of workers over one pool of connections.  A model that fails does not stop the others.
+Objects belong to a model by the label `inference-platform.io/model` and their namespace; an id is "namespace/name".
+"""
+
+from __future__ import annotations
+
+import difflib
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from inference_platform.cluster import errors, objects, secrets
+from inference_platform.cluster.apply import (
+    CREATE,
+    DELETE,
+    UPDATE,
+    ApplyResult,
+    Change,
+    Live,
+    ObjectError,
+    apply_group,
+    grouped,
+    read_live,
+)
+from inference_platform.cluster.client import FIELD_MANAGER, Cluster
+from inference_platform.cluster.immutable import KIND, fixed_fields
+from inference_platform.cluster.objects import Object, Ref
+
+MODEL_LABEL = "inference-platform.io/model"
+SELECTOR = "inference-platform.io/layer=models"
+WORKERS = 16
+
+#: (API group, kind) of everything that may be made for models and is removed with them; the models come last.
+REMOVED_WITH_MODELS: tuple[tuple[str, str], ...] = (
+    ("gateway.networking.k8s.io", "HTTPRoute"),
+    ("gateway.networking.k8s.io", "ReferenceGrant"),
+    ("inference.networking.x-k8s.io", "InferenceObjective"),
+    ("inference.networking.x-k8s.io", "InferenceModelRewrite"),
+    ("monitoring.coreos.com", "PodMonitor"),
+    ("", "ConfigMap"),
+    ("", "ServiceAccount"),
+    ("serving.kserve.io", KIND),
+)
+#: Up to this many removed models need no leave; more do when they are also more than half of all.
+FEW_REMOVALS = 5
+#: Seconds that an object which is being deleted is waited for before it is made anew.
+DELETION_SECONDS = 60.0
+
+
+class UnknownModel(errors.ClusterError):
+    """A model that was named is neither in the inventory nor, as one of ours, in the cluster."""
+
+
+class RemovalRefused(errors.ClusterError):
+    """So many models would be removed that it needs an explicit leave; nothing was written."""
+
+
+@dataclass(frozen=True)
+class PullSecret:
+    """The pull secret that goes into each namespace with models: its name, and the file with its content."""
+
+    name: str
+    file: Path
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What the user asked for, beside the inventory.
+
+    only      names or ids of the models to act on; empty: all
+    prune     whether models that the inventory no longer lists are removed
+    removals  how many models may be removed at once; None: the built-in limit, -1: any number
+    absent    ids that the inventory itself wants removed: they count for no limit
+    recreate  names or ids of models that may be deleted and made anew when they cannot be changed
+    """
+
+    only: frozenset[str] = frozenset()
+    prune: bool = True
+    removals: int | None = None
+    absent: frozenset[str] = frozenset()
+    recreate: frozenset[str] = frozenset()
+
+    def covers(self, model: str) -> bool:
+        """Whether this id is to be acted on."""
+        return not self.only or named(model, self.only)
+
+
+@dataclass
+class ModelsResult(ApplyResult):
+    """What changed and what failed; `models` are the ids acted on, `notes` what a reader should know."""
+
+    models: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    owners: dict[Ref, str] = field(default_factory=dict)
+
+    @property
+    def failed(self) -> list[str]:
+        """Ids of the models of which an object could not be applied, sorted."""
+        return sorted({model for error in self.errors if (model := self.owners.get(error.ref))})
+
+    def outcome(self) -> dict[str, str]:
+        """For each model "created", "changed", "removed", "recreated", "failed" or "unchanged"."""
+        words = {CREATE: "created", UPDATE: "changed", DELETE: "removed"}
+        result = dict.fromkeys(self.models, "unchanged")
+        for change in self.changes:
+            model = self.owners.get(change.ref)
+            if model is None:
+                continue
+            word = words[change.action] if change.ref.kind == KIND else "changed"
+            before = result.get(model, "unchanged")
+            if (before, word) == ("removed", "created"):
+                result[model] = "recreated"
+            elif before == "unchanged" or change.ref.kind == KIND:
+                result[model] = word
+        return result | dict.fromkeys(self.failed, "failed")
+
+
+Progress = Callable[[str, int, int], None]
+
+
+def apply_models(
+    cluster: Cluster,
+    wanted: Iterable[Object],
+    *,
+    choice: Choice | None = None,
+    pull_secret: PullSecret | None = None,
+    check: bool = False,
+    workers: int = WORKERS,
+    on_progress: Progress | None = None,
+    sleep: Callable[[float], None] = time.sleep,
+) -> ModelsResult:
+    """Makes the cluster have exactly these models.
+
+    wanted       all objects of the inventory's models, Namespaces included
+    on_progress  told what is being done, how many objects of it are done, and how many there are
+
+    Raises RemovalRefused, UnknownModel and errors of the connection before the first write; errors of single
+    objects are in the result.
+    """
+    batch = _Batch(cluster, choice or Choice(), check=check, on_progress=on_progress, sleep=sleep)
+    content = secrets.read_pull_secret(pull_secret.file) if pull_secret else None
+    with ThreadPoolExecutor(max_workers=workers) as pool:
+        batch.look(list(wanted), pool)
+        batch.refuse_fixed_fields()
+        surplus = batch.surplus()
+        batch.make_namespaces(pool)
+        if pull_secret and content is not None:
+            batch.result.extend(
+                secrets.apply_pull_secret_content(
+                    cluster, pull_secret.name, batch.namespaces, content, check=check, workers=workers
+                )
+            )
+        batch.write(pool)
+        batch.remove(surplus, pool)
+    return batch.result
+
+
+def named(model: str, names: Collection[str]) -> bool:
+    """Whether one of `names` means this id: the id itself, or its name without the namespace."""
+    return model in names or model.partition("/")[2] in names
+
+
+def model_of(obj: Mapping[str, object]) -> str | None:
+    """The id of the model that an object belongs to."""
+    metadata = obj.get("metadata")
+    if not isinstance(metadata, Mapping):
+        return None
+    name = (metadata.get("labels") or {}).get(MODEL_LABEL)
+    return f"{metadata.get('namespace', '')}/{name}" if name else None
+
+
+class _Batch:
+    """The steps of one run, in the order in which they are called."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        choice: Choice,
+        *,
+        check: bool,
+        on_progress: Progress | None,
+        sleep: Callable[[float], None],
+    ) -> None:
+        self._cluster, self._choice, self._check = cluster, choice, check
+        self._on_progress = on_progress
+        self._sleep = sleep
+        self._groups: list[list[Object]] = []
+        self._live: dict[Ref, Live] = {}
+        self._ours: dict[Ref, Object] = {}
+        self._recreated: set[Ref] = set()
+        self.namespaces: list[str] = []
+        self.result = ModelsResult()
+
+    def _say(self, what: str, done: int, total: int) -> None:
+        if self._on_progress is not None:
+            self._on_progress(what, done, total)
+
+    # ---- reading ----
+
+    def look(self, wanted: list[Object], pool: ThreadPoolExecutor) -> None:
+        """Chooses the objects to act on and reads what is there, one list per kind."""
+        chosen = self._chosen(wanted)
+        self._groups = grouped(chosen)
+        self.namespaces = sorted({obj["metadata"]["name"] for obj in chosen if obj["kind"] == "Namespace"})
+        owners = {Ref.of(obj): model for obj in chosen if (model := model_of(obj))}
+        self.result.owners.update(owners)
+        self.result.models = sorted(set(owners.values()))
+        self._cluster.discovery()  # once, before the workers ask for it
+        wanted_kinds = {(group[0]["apiVersion"], group[0]["kind"]): group for group in self._groups}
+        kinds = dict.fromkeys([*(kind for kind in wanted_kinds if kind[1] != "Namespace"), *self._removable()])
+        self._say("reading", 0, len(kinds))
+        for found in pool.map(self._list_ours, kinds):
+            self._ours.update(found)
+        self._live.update(self._ours)
+        for group in self._groups:
+            missing = [ref for obj in group if (ref := Ref.of(obj)) not in self._live]
+            self._live.update(read_live(self._cluster, missing, pool))
+        self._know_all_names(wanted)
+
+    def _know_all_names(self, wanted: list[Object]) -> None:
+        known = {model for obj in [*wanted, *self._ours.values()] if (model := model_of(obj))}
+        names = known | {model.partition("/")[2] for model in known}
+        for name in sorted(self._choice.only - names):
+            close = difflib.get_close_matches(name, sorted(names), n=3)
+            hint = f" Did you mean {' or '.join(close)}?" if close else ""
+            raise UnknownModel(
+                f"only: expected a model of the inventory, or one of ours in the cluster, found {name!r}.{hint}"
+            )
+
+    def _chosen(self, wanted: list[Object]) -> list[Object]:
+        """The objects of the models to act on, and their namespaces; all of them when no model is named."""
+        if not self._choice.only:
+            return wanted
+        chosen = [obj for obj in wanted if (model := model_of(obj)) and self._choice.covers(model)]
+        spaces = {obj["metadata"]["namespace"] for obj in chosen}
+        return [obj for obj in wanted if obj["kind"] == "Namespace" and obj["metadata"]["name"] in spaces] + chosen
+
+    def _removable(self) -> list[tuple[str, str]]:
+        """(apiVersion, kind) of what can be removed, as far as the cluster serves it."""
+        found = []
+        for group, kind in REMOVED_WITH_MODELS:
+            versions = self._cluster.discovery().versions(kind, group)
+            mine = next((g[0]["apiVersion"] for g in self._groups if g[0]["kind"] == kind), None)
+            if versions:
+                found.append((mine or versions[-1], kind))
+        return found
+
+    def _list_ours(self, kind: tuple[str, str]) -> dict[Ref, Object]:
+        try:
+            found = self._cluster.list(*kind, label_selector=SELECTOR)
+        except errors.UnknownKind:
+            return {}
+        return {Ref.of(obj): obj for obj in found}
+
+    # ---- before the first write ----
+
+    def refuse_fixed_fields(self) -> None:
+        """Takes models out of the batch that the API server would refuse to change."""
+        refused = set()
+        for group in self._groups:
+            for obj in group:
+                ref = Ref.of(obj)
+                live = self._live.get(ref)
+                fixed = fixed_fields(obj, live) if isinstance(live, dict) and not _is_dying(live) else []
+                model = self.result.owners.get(ref, ref.place)
+                if fixed and named(model, self._choice.recreate):
+                    self._recreated.add(ref)
+                elif fixed:
+                    refused.add(model)
+                    self.result.errors.append(ObjectError(ref, _refusal(ref, fixed)))
+        if refused:
+            self._leave_out(lambda ref: self.result.owners.get(ref) in refused)
+
+    def surplus(self) -> list[Object]:
+        """What is to be removed.  Raises RemovalRefused when that is too much to do without being told."""
+        if not self._choice.prune:
+            return []
+        kept = {Ref.of(obj) for group in self._groups for obj in group} | {error.ref for error in self.result.errors}
+        found = []
+        for ref, obj in self._ours.items():
+            if ref in kept or _is_dying(obj) or not objects.is_managed_by(obj, FIELD_MANAGER):
+                continue
+            model = model_of(obj)
+            if model in self.result.failed or (self._choice.only and not (model and self._choice.covers(model))):
+                continue
+            found.append(obj)
+            if model:
+                self.result.owners[ref] = model
+        self._need_leave([ref for obj in found if (ref := Ref.of(obj)).kind == KIND])
+        order = [kind for _, kind in REMOVED_WITH_MODELS]
+        return sorted(found, key=lambda obj: (order.index(obj["kind"]), obj["metadata"].get("namespace") or ""))
+
+    def _need_leave(self, removed: list[Ref]) -> None:
+        """Stops the run when more models go than may go without leave."""
+        counted = [ref for ref in removed if ref.place not in self._choice.absent]
+        total = sum(1 for ref in self._ours if ref.kind == KIND)
+        allowed = self._choice.removals
+        if allowed is None:
+            if len(counted) <= FEW_REMOVALS or len(counted) * 2 <= total:
+                return
+        elif allowed < 0 or len(counted) <= allowed:
+            return
+        text = _removal_text(counted, total, allowed)
+        if not self._check:
+            raise RemovalRefused(text)
+        self.result.notes.append(text)
+
+    # ---- writing ----
+
+    def make_namespaces(self, pool: ThreadPoolExecutor) -> None:
+        """The namespaces; without one, the models in it are left out."""
+        for group in self._groups:
+            if group[0]["kind"] != "Namespace":
+                continue
+            done = self._apply(group, pool)
+            lost = {error.ref.name for error in done.errors}
+            if lost:
+                self.namespaces = [name for name in self.namespaces if name not in lost]
+                self._leave_out_namespaces(lost)
+
+    def _leave_out_namespaces(self, namespaces: set[str]) -> None:
+        for group in self._groups:
+            for obj in group:
+                ref = Ref.of(obj)
+                if ref.kind == KIND and ref.namespace in namespaces:
+                    text = f"{ref}: not applied, because its namespace could not be made (see above)."
+                    self.result.errors.append(ObjectError(ref, text))
+        self._leave_out(lambda ref: ref.namespace in namespaces)
+
+    def write(self, pool: ThreadPoolExecutor) -> None:
+        """All other objects, kind by kind."""
+        for group in self._groups:
+            if group[0]["kind"] != "Namespace":
+                ready = self._make_way(group, pool)
+                if ready:
+                    self._apply(ready, pool)
+
+    def _apply(self, group: list[Object], pool: ThreadPoolExecutor) -> ApplyResult:
+        kind, total = group[0]["kind"], len(group)
+        done = apply_group(
+            self._cluster,
+            group,
+            self._live,
+            pool,
+            check=self._check,
+            on_progress=lambda count: self._say(f"applying {kind}s", count, total),
+        )
+        self.result.extend(done)
+        return done
+
+    def _make_way(self, group: list[Object], pool: ThreadPoolExecutor) -> list[Object]:
+        """Deletes what is to be made anew, waits until what is being deleted is gone; returns what to apply."""
+        going = []
+        for obj in group:
+            ref = Ref.of(obj)
+            live = self._live.get(ref)
+            if isinstance(live, dict) and (ref in self._recreated or _is_dying(live)):
+                going.append((ref, live))
+            if isinstance(live, dict) and ref in self._recreated:
+                self.result.changes.append(Change(ref, DELETE, before=live, note="to be made anew"))
+                if self._check:
+                    self.result.changes.append(Change(ref, CREATE, after=obj, note="made anew"))
+        if self._check:
+            return [obj for obj in group if Ref.of(obj) not in self._recreated]
+        stuck = {ref: error for ref, error in pool.map(self._until_gone, going) if error is not None}
+        self.result.errors += [ObjectError(ref, error) for ref, error in stuck.items()]
+        for ref, _ in going:
+            self._live.pop(ref)
+        return [obj for obj in group if Ref.of(obj) not in stuck]
+
+    def _until_gone(self, item: tuple[Ref, Object]) -> tuple[Ref, str | None]:
+        ref, live = item
+        try:
+            if not _is_dying(live):
+                self._cluster.delete(live)
+            waited, pause = 0.0, 0.1
+            while (now := self._cluster.get(ref.api_version, ref.kind, ref.name, ref.namespace)) is not None:
+                if now["metadata"].get("uid") != live["metadata"].get("uid"):
+                    return ref, f"{ref}: somebody made it anew while it was being replaced. Run again."
+                if waited >= DELETION_SECONDS:
+                    return ref, _stuck(ref, now)
+                self._sleep(pause)
+                waited, pause = waited + pause, min(pause * 1.5, 2.0)
+        except errors.ClusterError as error:
+            return ref, str(error)
+        return ref, None
+
+    def remove(self, surplus: Sequence[Object], pool: ThreadPoolExecutor) -> None:
+        """Removes what the inventory no longer has."""
+        for done, (obj, error) in enumerate(pool.map(self._delete, surplus), start=1):
+            ref = Ref.of(obj)
+            if error is None:
+                self.result.changes.append(Change(ref, DELETE, before=obj))
+            else:
+                self.result.errors.append(ObjectError(ref, str(error)))
+            self._say("removing", done, len(surplus))
+
+    def _delete(self, obj: Object) -> tuple[Object, errors.ClusterError | None]:
+        try:
+            if not self._check:
+                self._cluster.delete(obj)
+        except errors.ClusterError as error:
+            return obj, error
+        return obj, None
+
+    def _leave_out(self, condition: Callable[[Ref], bool]) -> None:
+        kept = [[obj for obj in group if not condition(Ref.of(obj))] for group in self._groups]
+        self._groups = [group for group in kept if group]
+
+
+def _is_dying(live: Mapping[str, object]) -> bool:
+    metadata = live.get("metadata")
+    return isinstance(metadata, Mapping) and bool(metadata.get("deletionTimestamp"))
+
+
+def _refusal(ref: Ref, fixed: Sequence[object]) -> str:
+    what = "; ".join(map(str, fixed))
+    return (
+        f"{ref}: {what}. KServe does not change this on a model that exists, so nothing of the model was written. "
+        f"To delete the model and make it anew (it does not serve meanwhile), run again with "
+        f"`-e models_recreate={ref.place}`. To keep serving, add the new shape under another name, move the "
+        "traffic, then remove this one."
+    )
+
+
+def _removal_text(removed: Sequence[Ref], total: int, allowed: int | None) -> str:
+    names = ", ".join(sorted(ref.place for ref in removed)[:10])
+    more = f" and {len(removed) - 10} more" if len(removed) > 10 else ""
+    limit = (
+        f"without being told at most {FEW_REMOVALS}, or half of them, are removed"
+        if allowed is None
+        else f"models_delete allows {allowed}"
+    )
+    return (
+        f"{len(removed)} of {total} models of this installer are in the cluster and not in the inventory: "
+        f"{names}{more}. Expected fewer ({limit}), so nothing was written. Check that the right inventory was named "
+        f"and its models were read. If they shall go, run again with `-e models_delete={len(removed)}`; to keep them, "
+        "with `-e models_prune=false`."
+    )
+
+
+def _stuck(ref: Ref, live: Object) -> str:
+    metadata = live["metadata"]
+    holders = ", ".join(metadata.get("finalizers") or []) or "none"
+    return (
+        f"{ref}: expected it to be gone {DELETION_SECONDS:.0f} s after its deletion, found it still there "
+        f"(deleted at {metadata.get('deletionTimestamp')}, finalizers: {holders}). See that the controller of these "
+        "finalizers runs, then run again."
+    )
