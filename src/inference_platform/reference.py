@@ -6,11 +6,12 @@ Writes ``docs/reference/*.md``; a test compares the pages with what this module 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from inference_platform.catalog.load import load
+from inference_platform.models.scheduler import page
 from inference_platform.paths import ROOT
 from inference_platform.platform import Plan, resolve
 from inference_platform.schema import load_schema, or_list
@@ -26,6 +27,7 @@ def pages() -> dict[str, str]:
         "inventory.md": _schema_page("inventory", "schemas/inventory.schema.json"),
         "model.md": _schema_page("model", "schemas/model.schema.json"),
         "platform.md": _platform_page(),
+        "scheduler-strategies.md": _page(page.TITLE, page.INTRODUCTION, page.body(_table)),
     }
 
 
@@ -100,7 +102,7 @@ def _layer_rows(plan: Plan) -> list[tuple[str, str, str, str]]:
     ]
 
 
-def _table(head: tuple[str, ...], rows: list[tuple[str, str, str, str]]) -> str:
+def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     lines = [head, tuple("---" for _ in head), *rows]
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
 

@@ -7,10 +7,12 @@ from any package registry. They are checked against the catalogue in tests/unit/
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
 
+from inference_platform.catalog import load as load_releases
 from inference_platform.findings import ERROR
 from inference_platform.models.scheduler import (
     check_config,
@@ -27,6 +29,7 @@ pytestmark = pytest.mark.cluster
 
 HERE = next(program.name for program in load().programs.values() if program.runs_locally)
 SERVING = {"endpoint_picker": HERE}
+RELEASE = {"endpoint_picker": load_releases().releases["3.4"]["serving"]["endpoint_picker"]}
 PLUGINS = load().plugins_of(HERE)
 STRATEGIES = [
     name
@@ -35,9 +38,9 @@ STRATEGIES = [
 ]
 
 
-def configuration(**scheduler: Any) -> dict[str, Any]:
+def configuration(serving: Mapping[str, str] = SERVING, **scheduler: Any) -> dict[str, Any]:
     """The configuration of a model with this block ``scheduler``, which must be right."""
-    config, found = config_for({**MODEL, "lora": {"adapters": [{"name": "sql"}]}, "scheduler": scheduler}, SERVING)
+    config, found = config_for({**MODEL, "lora": {"adapters": [{"name": "sql"}]}, "scheduler": scheduler}, serving)
     assert found == []
     assert config is not None
     return config
@@ -46,6 +49,7 @@ def configuration(**scheduler: Any) -> dict[str, Any]:
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_a_strategy_starts(strategy: str, start: Start) -> None:
     config = configuration(strategy=strategy)
+    assert config == configuration(RELEASE, strategy=strategy), "what starts here is what the release gets"
     with start(config) as picker:
         picker.wait_until_serving()
         loaded = [message for message in picker.messages() if "loaded configuration" in message]
