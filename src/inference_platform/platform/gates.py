@@ -19,8 +19,10 @@ def resolve_gate(
     """The checks of ``layer``: groups whose ``when`` holds for ``choices``, in order.
 
     ``facts`` are the values of $(tokens), flat, keyed by dotted name; ``crd_names`` the
-    CRDs of each set. Raises CatalogError for a token that is no fact.
+    CRDs of each set. Raises CatalogError for a layer without a gate and a token that is no fact.
     """
+    if layer not in catalog.gates:
+        raise CatalogError(f"gates.yml: expected a gate for the layer {layer}, found none: add its checks")
     checks: list[dict[str, Any]] = []
     for group in catalog.gates[layer]:
         if holds(group.get("when"), choices):
