@@ -190,15 +190,11 @@ def test_what_the_program_refuses_our_rules_refuse_before(
 
 
 def test_objects_of_the_scheduler_are_accepted_unchanged(pool_cluster: EmbeddedCluster) -> None:
-    entry = {
-        **MODEL,
-        "objectives": "default",
-        "lora": {"adapters": [{"name": "sql"}]},
-        "model_rewrites": [
-            {"models": ["chat"], "targets": [{"model": "qwen", "weight": 90}, {"model": "sql", "weight": 10}]},
-            {"targets": [{"model": "qwen"}]},
-        ],
-    }
+    rewrites = [
+        {"models": ["chat"], "targets": [{"model": "qwen", "weight": 90}, {"model": "sql", "weight": 10}]},
+        {"targets": [{"model": "qwen"}]},
+    ]
+    entry = {**MODEL, "scheduler": {"objectives": "default", "model_rewrites": rewrites}}
     for item in [*objective_objects(entry, SERVING), *rewrite_objects(entry, SERVING)]:
         text = json.dumps(item)
         pool_cluster.do("apply", "--server-side", "--validate=strict", "--filename", "-", stdin=text)

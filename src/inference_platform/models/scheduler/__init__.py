@@ -10,9 +10,9 @@
     pairs = shared_names(entries)                       # (position, mistake), over all models
 
 ``entry`` is a merged model entry that follows the schema. These keys are read, no others: ``name``,
-``namespace``, ``served_name``, ``scheduler`` (``schemas/scheduler.schema.json``), ``prefill`` (present:
-prefill workers), ``parallelism.data``, ``lora``, ``vllm``, ``command``, ``args``, ``env`` (a mapping),
-``objectives`` (a list, or "default") and ``model_rewrites``.
+``namespace``, ``served_name``, ``scheduler`` (``schemas/scheduler.schema.json``; also objectives and
+model rewrites), ``prefill`` (present: prefill workers), ``parallelism.data``, ``lora``, ``vllm``,
+``command``, ``args``, ``env`` and ``router.pool`` (present: the scheduler is not ours).
 ``serving`` is ``plan["serving"]``; only ``endpoint_picker`` is read, the program of the release.
 
 Nothing is raised for what a user wrote: mistakes come back as ``Mistake`` with a path inside the entry,

@@ -1,7 +1,6 @@
 """What each code of the scheduler rules is about, for lists and reference pages."""
 
 CODES: dict[str, str] = {
-    "IP-SCH-001": "Settings of a scheduler beside a pool of your own, whose scheduler is not made here.",
     "IP-SCH-002": "A strategy that no scheduler has.",
     "IP-SCH-003": "A strategy, or prefill workers, whose plugins the scheduler of the release lacks.",
     "IP-SCH-004": "The strategy pd for a model without prefill workers.",

@@ -25,10 +25,10 @@ _INT32 = range(-(2**31), 2**31)
 def objectives_of(entry: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The objectives of a model: {name, priority, pool?} each.
 
-    ``objectives: default`` stands for those of the catalogue (premium 100, normal 0, batch -10). Their
+    ``scheduler.objectives: default`` stands for those of the catalogue (premium 100, normal 0, batch -10). Their
     names begin with that of the model, because two models of a namespace cannot share an object.
     """
-    given = entry.get("objectives")
+    given = _scheduler(entry).get("objectives")
     if given == DEFAULT_OBJECTIVES:
         return [{**objective, "name": f"{entry['name']}-{objective['name']}"} for objective in load().objectives]
     return [dict(objective) for objective in given or []]
@@ -54,7 +54,7 @@ def objective_objects(entry: Mapping[str, Any], serving: Mapping[str, Any]) -> l
 
 def rewrite_objects(entry: Mapping[str, Any], serving: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The InferenceModelRewrite of a model, named as the model: one with all rules, or none."""
-    rules = items(entry.get("model_rewrites"))
+    rules = items(_scheduler(entry).get("model_rewrites"))
     if not rules:
         return []
     program = load().programs[serving["endpoint_picker"]]
@@ -64,8 +64,12 @@ def rewrite_objects(entry: Mapping[str, Any], serving: Mapping[str, Any]) -> lis
 
 def pool_name(entry: Mapping[str, Any]) -> str:
     """The InferencePool of a model: its own, or the one KServe makes."""
-    own = mapping(entry.get("scheduler")).get("pool")
+    own = mapping(entry.get("router")).get("pool")
     return str(own) if own else f"{entry['name']}-inference-pool"
+
+
+def _scheduler(entry: Mapping[str, Any]) -> Mapping[str, Any]:
+    return mapping(entry.get("scheduler"))
 
 
 def _rule(rule: Mapping[str, Any]) -> dict[str, Any]:
@@ -103,19 +107,19 @@ def _object(entry: Mapping[str, Any], program: Program, kind: str, name: str, sp
 
 def object_mistakes(entry: Mapping[str, Any]) -> Iterator[Mistake]:
     """IP-SCH-051 to 055: objectives and rewrites of one model."""
-    scheduled = mapping(entry.get("scheduler")).get("enabled") is not False
+    scheduler = _scheduler(entry)
     for key in ("objectives", "model_rewrites"):
-        if entry.get(key) and not scheduled:
+        if scheduler.get(key) and scheduler.get("enabled") is False:
             yield Mistake(
                 "IP-SCH-051",
-                (key,),
+                ("scheduler", key),
                 f"a scheduler, which alone reads {key}",
                 "scheduler.enabled: false",
                 f"Remove {key}, or let the model have a scheduler.",
             )
     for index, objective in enumerate(objectives_of(entry)):
         if objective["priority"] not in _INT32:
-            path = ("objectives", index, "priority")
+            path = ("scheduler", "objectives", index, "priority")
             yield Mistake("IP-SCH-052", path, "a 32-bit number", show(objective["priority"]), "Choose a smaller one.")
     yield from _rewrites_reach_somebody(entry)
 
@@ -124,12 +128,12 @@ def _rewrites_reach_somebody(entry: Mapping[str, Any]) -> Iterator[Mistake]:
     served = [entry.get("served_name", entry["name"])]
     served += [adapter["name"] for adapter in mapping(entry.get("lora")).get("adapters", [])]
     seen: set[str | None] = set()
-    for index, rule in enumerate(items(entry.get("model_rewrites"))):
+    for index, rule in enumerate(items(_scheduler(entry).get("model_rewrites"))):
         weights = ["weight" in target for target in rule["targets"]]
         if any(weights) and not all(weights):
             yield Mistake(
                 "IP-SCH-053",
-                ("model_rewrites", index, "targets"),
+                ("scheduler", "model_rewrites", index, "targets"),
                 "a weight for each target, or for none",
                 f"{sum(weights)} of {len(weights)} with a weight",
                 "Add the missing weights, or remove all.",
@@ -138,7 +142,7 @@ def _rewrites_reach_somebody(entry: Mapping[str, Any]) -> Iterator[Mistake]:
             if target["model"] not in served:
                 yield Mistake(
                     "IP-SCH-054",
-                    ("model_rewrites", index, "targets", position, "model"),
+                    ("scheduler", "model_rewrites", index, "targets", position, "model"),
                     f"a name that the servers know: {or_list(served)}",
                     show(target["model"]),
                     "Correct the name, or add the adapter to lora.",
@@ -147,7 +151,7 @@ def _rewrites_reach_somebody(entry: Mapping[str, Any]) -> Iterator[Mistake]:
         for name in sorted(str(again) if again else "any model" for again in names & seen):
             yield Mistake(
                 "IP-SCH-055",
-                ("model_rewrites", index),
+                ("scheduler", "model_rewrites", index),
                 "one rule for each name",
                 f"a second rule for {name}, which is never used",
                 "Merge the rules.",
@@ -167,7 +171,7 @@ def shared_names(entries: Iterable[Mapping[str, Any]]) -> Iterator[tuple[int, Mi
                     index,
                     Mistake(
                         "IP-SCH-050",
-                        ("objectives", position, "name"),
+                        ("scheduler", "objectives", position, "name"),
                         f"a name that is used once in namespace {key[0]}",
                         f"{show(key[1])}, also an objective of {first[key]}",
                         f"Name it {entry['name']}-{key[1]}, for instance; clients send this name.",

@@ -36,14 +36,15 @@ With `prefill` in the model every strategy but `custom` becomes a configuration 
 `config` replaces everything by a configuration of your own. `enabled: false` leaves the choice to the gateway."""
 
 _OBJECTIVES = """\
-`objectives: {default}` makes these for a model; a list of names and priorities makes others. Each is an
+`scheduler.objectives: {default}` makes these for a model; a list of names and priorities makes others. Each is an
 InferenceObjective for the pool of the model. A client asks for one by the header `{header}` with the name
 of the object; without it, or with an unknown name, a request has priority 0. When all pods are full, requests below 0
 are refused with status 429. With `flow_control` all requests wait instead, those of higher priority first; the header
 `x-gateway-inference-fairness-id` says whose they are.
 
-`model_rewrites` becomes one InferenceModelRewrite for the pool of the model. The tests show that the API accepts both
-kinds of objects unchanged. Their effect was not seen here: {here} never reads them, only later programs do."""
+`scheduler.model_rewrites` becomes one InferenceModelRewrite for the pool of the model. The tests show that the API
+accepts both kinds of objects unchanged. Their effect was not seen here: {here} never reads them,
+only later programs do."""
 
 _PLUGINS = "A plugin that is missing, or a gate that is off, is told before anything is written to the cluster."
 

@@ -31,7 +31,7 @@ class Wiring:
     """What one model's scheduler needs, on both sides.
 
     ``epp_config``      EndpointPickerConfig for ``spec.router.scheduler.config.inline``; None when the
-                        model has no scheduler of its own (``enabled: false``, or ``pool``).
+                        model has no scheduler of its own (``enabled: false``, or ``router.pool``).
     ``vllm_args``       arguments for the ``main`` container of every serving pod (decode, prefill, leader
                         and worker alike), one item each, unquoted, in a fixed order. ``$(POD_IP)`` in them
                         is expanded by the kubelet; quoting for a shell must keep it as it is. A flag in
@@ -58,10 +58,8 @@ def config_for(entry: Mapping[str, Any], serving: Mapping[str, Any]) -> tuple[di
 def wiring_for(entry: Mapping[str, Any], serving: Mapping[str, Any]) -> Wiring:
     """Configuration of the endpoint picker of ``entry`` and what it asks of its model servers."""
     scheduler = mapping(entry.get("scheduler"))
-    if scheduler.get("enabled") is False:
+    if scheduler.get("enabled") is False or mapping(entry.get("router")).get("pool"):
         return Wiring(None)
-    if "pool" in scheduler:
-        return Wiring(None, findings=list(_left_to_the_pool(scheduler)))
     custom = scheduler.get("config")
     name = scheduler.get("strategy", CUSTOM if custom is not None else DEFAULT)
     if name == CUSTOM or custom is not None:
@@ -123,19 +121,6 @@ def _replaced(scheduler: Mapping[str, Any]) -> Iterator[Mistake]:
                 f"no {key} beside config, which says everything itself",
                 show(scheduler[key]),
                 f"Remove {key}, or put it into config.",
-                WARNING,
-            )
-
-
-def _left_to_the_pool(scheduler: Mapping[str, Any]) -> Iterator[Mistake]:
-    for key in ("strategy", "config", "replicas", *_CHOICE):
-        if key in scheduler:
-            yield Mistake(
-                "IP-SCH-001",
-                ("scheduler", key),
-                f"no {key} with a pool of your own, whose scheduler is yours to configure",
-                show(scheduler[key]),
-                f"Remove {key} or pool.",
                 WARNING,
             )
 

@@ -14,8 +14,9 @@ POOL = {"group": "inference.networking.k8s.io", "kind": "InferencePool", "name":
 
 
 def model(name: str = "qwen", **keys: Any) -> dict[str, Any]:
-    """A merged model entry."""
-    return {"name": name, "namespace": "team-a", **keys}
+    """A merged model entry; objectives, model_rewrites and enabled go into its block ``scheduler``."""
+    scheduler = {key: keys.pop(key) for key in ("objectives", "model_rewrites", "enabled") if key in keys}
+    return {"name": name, "namespace": "team-a", "scheduler": scheduler, **keys}
 
 
 def test_an_objective_belongs_to_the_pool_of_its_model() -> None:
@@ -39,7 +40,7 @@ def test_the_default_objectives_carry_the_name_of_the_model() -> None:
 
 def test_a_pool_of_ones_own_is_named() -> None:
     entry = model(
-        scheduler={"pool": "mine"},
+        router={"pool": "mine"},
         objectives=[{"name": "a", "priority": 1}, {"name": "b", "priority": 2, "pool": "other"}],
     )
     assert [item["spec"]["poolRef"]["name"] for item in objective_objects(entry, SERVING)] == ["mine", "other"]
@@ -82,8 +83,8 @@ RULE = {"targets": [{"model": "qwen"}]}
 @pytest.mark.parametrize(
     ("keys", "code", "severity", "path"),
     [
-        ({"objectives": "default", "scheduler": {"enabled": False}}, "IP-SCH-051", ERROR, ("objectives",)),
-        ({"model_rewrites": [RULE], "scheduler": {"enabled": False}}, "IP-SCH-051", ERROR, ("model_rewrites",)),
+        ({"objectives": "default", "enabled": False}, "IP-SCH-051", ERROR, ("objectives",)),
+        ({"model_rewrites": [RULE], "enabled": False}, "IP-SCH-051", ERROR, ("model_rewrites",)),
         ({"objectives": [{"name": "a", "priority": 2**31}]}, "IP-SCH-052", ERROR, ("objectives", 0, "priority")),
         (
             {"model_rewrites": [{"targets": [{"model": "qwen", "weight": 1}, {"model": "qwen"}]}]},
@@ -108,12 +109,12 @@ RULE = {"targets": [{"model": "qwen"}]}
 )
 def test_what_would_do_nothing_is_named(keys: dict[str, Any], code: str, severity: str, path: tuple[Any, ...]) -> None:
     found = list(object_mistakes(model(**keys)))
-    assert [(m.code, m.severity, m.path) for m in found] == [(code, severity, path)]
+    assert [(m.code, m.severity, m.path) for m in found] == [(code, severity, ("scheduler", *path))]
 
 
 def test_a_served_name_is_a_target() -> None:
     entry = model(served_name="Qwen/Q", model_rewrites=[{"models": ["x"], "targets": [{"model": "Qwen/Q"}]}, RULE])
-    assert [m.path for m in object_mistakes(entry)] == [("model_rewrites", 1, "targets", 0, "model")]
+    assert [m.path for m in object_mistakes(entry)] == [("scheduler", "model_rewrites", 1, "targets", 0, "model")]
 
 
 def test_two_models_of_a_namespace_cannot_share_an_objective() -> None:
@@ -124,7 +125,7 @@ def test_two_models_of_a_namespace_cannot_share_an_objective() -> None:
         model("c", objectives=[{"name": "normal", "priority": 0}, *premium]),
     ]
     [(index, mistake)] = list(shared_names(entries))
-    assert (index, mistake.code, mistake.path) == (2, "IP-SCH-050", ("objectives", 1, "name"))
+    assert (index, mistake.code, mistake.path) == (2, "IP-SCH-050", ("scheduler", "objectives", 1, "name"))
     assert "c-premium" in mistake.remedy
 
 

@@ -201,13 +201,8 @@ def test_a_model_may_have_no_scheduler() -> None:
 
 
 def test_a_pool_of_ones_own_has_its_own_scheduler() -> None:
-    wiring = wiring_for(model(pool="mine", strategy="random", weights={}), SERVING)
-    assert wiring.epp_config is None
-    assert [(m.code, m.path, m.severity) for m in wiring.findings] == [
-        ("IP-SCH-001", ("scheduler", "strategy"), WARNING),
-        ("IP-SCH-001", ("scheduler", "weights"), WARNING),
-    ]
-    assert wiring_for(model(pool="mine"), SERVING).findings == []
+    wiring = wiring_for({"name": "qwen", "namespace": "team-a", "router": {"pool": "mine"}}, SERVING)
+    assert (wiring.epp_config, wiring.vllm_args, wiring.findings) == (None, [], [])
 
 
 def test_a_configuration_of_ones_own_is_rendered_as_written() -> None:
