@@ -1,7 +1,7 @@
 """A small API server on loopback: enough of Kubernetes for the client, with faults on demand.
 
 It stores objects, answers discovery, lists, server-side apply (merging maps, replacing lists, keeping managedFields
-and resourceVersion) and dry runs.  `fail` queues answers that are given instead, to see what the client does.
+and resourceVersion), watches and dry runs.  `fail` queues answers that are given instead, to see what the client does.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import re
 import socket
 import struct
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -74,8 +75,10 @@ class FakeApi:
         self.version = {"major": "1", "minor": "34", "gitVersion": "v1.34.4"}
         self.faults: list[Fault] = []
         self.mutate: Any = None  # a webhook: called with the object about to be stored
+        self.closing = False
         self._lock = threading.Lock()
         self._revision = 0
+        self._events: list[tuple[int, str, dict[str, Any]]] = []  # what happened: (revision, type, object)
         handler = type("Handler", (_Handler,), {"api": self})
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self._server.daemon_threads = True
@@ -84,13 +87,17 @@ class FakeApi:
 
     def close(self) -> None:
         """Stops listening."""
+        self.closing = True
         self._server.shutdown()
         self._server.server_close()
 
     # ---- what tests use ----
 
     def fail(self, method: str, path: str, status: int = 0, message: str = "", *, times: int = 1, **more: Any) -> None:
-        """Queues an answer for the next `times` requests whose method and path (regular expression) fit."""
+        """Queues an answer for the next `times` requests whose method and path (regular expression) fit.
+
+        The method WATCH ends a watch that is under way, with an error when there is a status.
+        """
         body = {
             "kind": "Status",
             "message": message,
@@ -136,10 +143,9 @@ class FakeApi:
         """(status, body, headers), or None to break the connection."""
         with self._lock:
             self.requests.append(request)
-            for fault in self.faults:
-                if fault.method == request.method and re.search(fault.path, request.path):
-                    self.faults.remove(fault)
-                    return None if fault.reset else (fault.status, fault.body, fault.headers)
+            fault = self._fault(request.method, request.path)
+            if fault is not None:
+                return None if fault.reset else (fault.status, fault.body, fault.headers)
             if request.path == "/version":
                 return 200, self.version, {}
             if request.path in ("/api", "/apis"):
@@ -147,6 +153,18 @@ class FakeApi:
             if request.path.endswith("/selfsubjectaccessreviews"):
                 return 201, {**request.body, "status": {"allowed": True}}, {}
             return self._object_answer(request)
+
+    def take_fault(self, method: str, path: str) -> Fault | None:
+        """The fault queued for this request, if any."""
+        with self._lock:
+            return self._fault(method, path)
+
+    def _fault(self, method: str, path: str) -> Fault | None:
+        for fault in self.faults:
+            if fault.method == method and re.search(fault.path, path):
+                self.faults.remove(fault)
+                return fault
+        return None
 
     def _object_answer(self, request: Request) -> tuple[int, Any, dict[str, str]]:
         found = self._locate(request.path)
@@ -161,7 +179,7 @@ class FakeApi:
         if key not in self.objects:
             return 404, _status("NotFound", f'{kind.lower()}s "{name}" not found'), {}
         if request.method == "DELETE":
-            return 200, self.objects.pop(key), {}
+            return 200, self._forget(key), {}
         if request.method == "PUT":
             return 200, self._store(request.body), {}
         return 200, self.objects[key], {}
@@ -188,8 +206,35 @@ class FakeApi:
         metadata["resourceVersion"] = str(self._revision)
         metadata.setdefault("uid", f"uid-{self._revision}")
         metadata.setdefault("generation", 1)
+        self._events.append((self._revision, "MODIFIED" if key in self.objects else "ADDED", stored))
         self.objects[key] = stored
         return stored
+
+    def remove(self, kind: str, name: str, namespace: str = "") -> None:
+        """Deletes an object as if somebody else had."""
+        with self._lock:
+            self._forget(next(key for key in self.objects if key[1:] == (kind, namespace, name)))
+
+    def _forget(self, key: tuple[str, str, str, str]) -> dict[str, Any]:
+        gone = self.objects.pop(key)
+        self._revision += 1
+        self._events.append((self._revision, "DELETED", gone))
+        return gone
+
+    def events_after(self, path: str, revision: int) -> tuple[list[dict[str, Any]], int]:
+        """What happened to the objects of a collection since then, as watch events, and the revision now."""
+        found = self._locate(path)
+        assert found is not None
+        (api_version, kind), namespace, _ = found
+        with self._lock:
+            events = [
+                {"type": type_, "object": {**obj, "metadata": {**obj["metadata"], "resourceVersion": str(number)}}}
+                for number, type_, obj in self._events
+                if number > revision
+                and (obj["apiVersion"], obj["kind"]) == (api_version, kind)
+                and namespace in ("", obj["metadata"].get("namespace", ""))
+            ]
+            return events, self._revision
 
     def _list(self, api_version: str, kind: str, namespace: str, query: dict[str, str]) -> dict[str, Any]:
         labels = dict(part.split("=") for part in query.get("labelSelector", "").split(",") if part)
@@ -208,7 +253,8 @@ class FakeApi:
         limit, start = int(query.get("limit", "0") or 0), int(query.get("continue", "0") or 0)
         page = bare[start : start + limit] if limit else bare
         more = str(start + limit) if limit and start + limit < len(bare) else ""
-        return {"kind": f"{kind}List", "apiVersion": api_version, "metadata": {"continue": more}, "items": page}
+        metadata = {"continue": more, "resourceVersion": str(self._revision)}
+        return {"kind": f"{kind}List", "apiVersion": api_version, "metadata": metadata, "items": page}
 
     def _locate(self, path: str) -> tuple[tuple[str, str], str, str] | None:
         match = re.match(r"/(?:api/(v1)|apis/([^/]+/[^/]+))(?:/namespaces/([^/]+)(?=/))?/([^/]+)(?:/([^/]+))?$", path)
@@ -259,12 +305,38 @@ class _Handler(BaseHTTPRequestHandler):
             self._reset()
             return
         status, body, headers = answer
+        if request.query.get("watch") and status == 200:
+            self._stream(request)
+            return
         payload = json.dumps(body).encode()
         self.send_response(status)
         for key, value in {"Content-Type": "application/json", "Content-Length": str(len(payload)), **headers}.items():
             self.send_header(key, value)
         self.end_headers()
         self.wfile.write(payload)
+
+    def _stream(self, request: Request) -> None:
+        """A watch: events as they happen, until a fault for WATCH ends it or the server closes."""
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        revision = int(request.query["resourceVersion"])
+        while not self.api.closing:
+            fault = self.api.take_fault("WATCH", request.path)
+            if fault is not None and fault.status:
+                self._chunk(json.dumps({"type": "ERROR", "object": {**fault.body, "code": fault.status}}) + "\n")
+            if fault is not None:
+                self.close_connection = True
+                return
+            events, revision = self.api.events_after(request.path, revision)
+            self._chunk("".join(json.dumps(event) + "\n" for event in events))
+            time.sleep(0.01)
+
+    def _chunk(self, text: str) -> None:
+        if text:
+            data = text.encode()
+            self.wfile.write(f"{len(data):x}\r\n".encode() + data + b"\r\n")
 
     def _reset(self) -> None:
         """Closes the connection with a TCP reset instead of an answer."""

@@ -151,9 +151,7 @@ def test_many_removals_need_leave(
     wanted = [*models(kept), model("new")]
     choice = Choice(removals=removals)
     if refused:
-        with pytest.raises(
-            RemovalRefused, match=f"{there - kept} of {there} models .*-e models_delete={there - kept}"
-        ):
+        with pytest.raises(RemovalRefused, match=f"{there - kept} of {there} models .*-e models_delete={there - kept}"):
             apply_models(cluster, wanted, choice=choice)
         assert api.writes() == []
         assert apply_models(cluster, wanted, choice=choice, check=True).notes != []

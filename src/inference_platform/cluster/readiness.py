@@ -1,0 +1,226 @@
+"""Whether a model serves, and if not, why: one LLMInferenceService in, a sentence out.  Pure.
+
+Conditions and reasons are those of models.md 1.6; what is normal for a moment and what lasts is known from watching
+the controllers (observed-gateway.md 5).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from inference_platform.cluster import diagnose
+from inference_platform.cluster.objects import Object
+
+SERVING, STOPPED = "serving", "stopped"
+STOP_ANNOTATION = "serving.kserve.io/stop"
+EXTERNAL_ADDRESS = "gateway-external"
+
+#: Conditions in the order in which one waits for the other: the first that is not True is the reason.
+_ORDER = (
+    *("PresetsCombined", "MainWorkloadReady", "WorkerWorkloadReady", "PrefillWorkloadReady"),
+    *("PrefillWorkerWorkloadReady", "WorkloadsReady", "GatewaysReady", "SchedulerWorkloadReady"),
+    *("HTTPRoutesReady", "InferencePoolReady", "RouterReady", "Ready"),
+)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether the model is as wanted; else why not, what that means, and what to do when it lasts."""
+
+    ready: bool
+    why: str = ""
+    meaning: str = ""
+    remedy: str = ""
+
+
+@dataclass(frozen=True)
+class Known:
+    """What a condition's reason (or a text in its message) means; empty fields fit all."""
+
+    condition: str
+    reason: str
+    contains: str
+    meaning: str
+    remedy: str
+
+    def fits(self, condition: Mapping[str, Any]) -> bool:
+        """Whether this is about that condition."""
+        return (
+            self.condition in ("", condition.get("type"))
+            and self.reason in ("", condition.get("reason"))
+            and self.contains in str(condition.get("message") or "")
+        )
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What the platform is like: where KServe runs, and whether its gateway is to have an address from outside."""
+
+    system_namespace: str
+    address_required: bool = True
+
+
+KNOWN = (
+    Known(
+        "HTTPRoutesReady",
+        "",
+        "InvalidKind",
+        "KServe moves the route to the kind of pool that this gateway knows, as it does for every new route; "
+        "normal for a second or two",
+        "If it stays, compare the route's status with its annotation serving.kserve.io/inference-pool-migrated: "
+        "deleting the HTTPRoute lets KServe begin anew.",
+    ),
+    Known(
+        "HTTPRoutesReady",
+        "",
+        "BackendNotFound",
+        "the gateway has not seen the new pool yet; normal for a moment",
+        "If it stays, look whether the InferencePool of the model exists and is accepted.",
+    ),
+    Known(
+        "",
+        "RefsInvalid",
+        "",
+        "the route or the model names a gateway that does not exist",
+        "Correct router.gateways, or install the inference gateway with site.yml; no restart is needed.",
+    ),
+    Known(
+        "",
+        "GatewaysNotReady",
+        "",
+        "the gateway is not Programmed: it has no address yet",
+        "Look at the LoadBalancer Service beside the Gateway and at the events of the cloud's load balancer.",
+    ),
+    Known(
+        "InferencePoolReady",
+        "WaitingForGateway",
+        "",
+        "no gateway has accepted the pool yet; normal for some seconds",
+        "If it stays: a scheduler needs a route, and the gateway's implementation must support InferencePool "
+        "(istiod with ENABLE_GATEWAY_API_INFERENCE_EXTENSION=true).",
+    ),
+    Known(
+        "SchedulerWorkloadReady",
+        "SchedulerReconcileError",
+        "no matches for kind",
+        "the CRDs of the inference extension were missing when KServe started",
+        "Install them with site.yml; KServe tries again by itself.",
+    ),
+    Known(
+        "SchedulerWorkloadReady",
+        "",
+        "",
+        "the scheduler restarts whenever the addresses of the model's pods change, also right after creation; "
+        "normal for some seconds",
+        "If it stays, read the log of its pod: `kubectl -n {namespace} logs deploy/{name}-kserve-router-scheduler`.",
+    ),
+    Known(
+        "PresetsCombined",
+        "",
+        "",
+        "KServe cannot put the model together from its presets, and makes nothing until it can",
+        "Check that the presets of the release are there: `kubectl -n {system} get llminferenceserviceconfigs`.",
+    ),
+    Known(
+        "",
+        "ScalingCRDNotFound",
+        "",
+        "autoscaling needs CRDs that the cluster does not have",
+        "Install the workload variant autoscaler (and KEDA, if the model uses it), or give `replicas` instead.",
+    ),
+    Known(
+        "",
+        "ProgressDeadlineExceeded",
+        "",
+        "pods did not become ready within the deadline of their Deployment; KServe goes on waiting",
+        "Look at the pods: `kubectl -n {namespace} get pods -l app.kubernetes.io/name={name}`.",
+    ),
+    Known(
+        "",
+        "MinimumReplicasUnavailable",
+        "",
+        "pods start, load the model or wait for a node",
+        "Look at the pods: `kubectl -n {namespace} get pods -l app.kubernetes.io/name={name}`.",
+    ),
+)
+
+
+def judge(model: Object | None, around: Surroundings, wanted: str = SERVING) -> Verdict:
+    """Whether a model (None: it is not there) is as wanted: SERVING, or STOPPED (kept, without pods and route)."""
+    if model is None:
+        return Verdict(False, "it does not exist", "", "Somebody deleted it: run again.")
+    if model["metadata"].get("deletionTimestamp"):
+        return Verdict(False, "it is being deleted")
+    conditions = {c.get("type"): c for c in (model.get("status") or {}).get("conditions") or []}
+    stale = _stale(model, around)
+    if stale is not None:
+        return stale
+    ready = conditions.get("Ready", {})
+    if wanted == STOPPED:
+        stopped = ready.get("reason") == "Stopped"
+        return Verdict(stopped, "" if stopped else "it has not stopped yet")
+    if ready.get("status") == "True":
+        return _reachable(model, around)
+    if ready.get("reason") == "Stopped":
+        mark = (model["metadata"].get("annotations") or {}).get(STOP_ANNOTATION)
+        return Verdict(False, "it is stopped" if mark else "it has not started again yet")
+    return _explained(model, conditions, around)
+
+
+def has_external_address(model: Object) -> bool:
+    """Whether the model has an address from outside the cluster.
+
+    With `gateway: {}` a model is Ready although its gateway has none (observed-gateway.md 5.4); `status.url` is
+    empty then.
+    """
+    status = model.get("status") or {}
+    return bool(status.get("url")) or any(a.get("name") == EXTERNAL_ADDRESS for a in status.get("addresses") or [])
+
+
+def _stale(model: Object, around: Surroundings) -> Verdict | None:
+    """The verdict when the status is not about the present generation."""
+    status = model.get("status") or {}
+    generation, observed = model["metadata"].get("generation", 0), status.get("observedGeneration")
+    remedy = (
+        f"Look at the controller: `kubectl -n {around.system_namespace} get deployment llmisvc-controller-manager`."
+    )
+    if not status.get("conditions"):
+        return Verdict(False, "KServe has not looked at it yet", "", remedy)
+    if observed is not None and observed < generation:
+        text = f"KServe has not seen its newest version yet (generation {generation}, seen {observed})"
+        return Verdict(False, text, "", remedy)
+    return None
+
+
+def _reachable(model: Object, around: Surroundings) -> Verdict:
+    routed = "route" in ((model.get("spec") or {}).get("router") or {})
+    if not (around.address_required and routed) or has_external_address(model):
+        return Verdict(True)
+    return Verdict(
+        False,
+        "it is Ready, but has no address from outside",
+        "KServe counts a model with the default gateway as Ready before the gateway has an address",
+        "Look at the LoadBalancer Service beside the Gateway and at the events of the cloud's load balancer.",
+    )
+
+
+def _explained(model: Object, conditions: Mapping[Any, Mapping[str, Any]], around: Surroundings) -> Verdict:
+    failing = [conditions[kind] for kind in _ORDER if conditions.get(kind, {}).get("status", "True") != "True"]
+    telling = next((c for c in failing if c.get("reason") or c.get("message")), None) or next(iter(failing), None)
+    if telling is None:
+        return Verdict(False, "KServe has not reported the condition Ready yet")
+    known = next((item for item in KNOWN if item.fits(telling)), None)
+    metadata = model["metadata"]
+    place = {
+        "namespace": metadata.get("namespace", ""),
+        "name": metadata["name"],
+        "system": around.system_namespace,
+    }
+    return Verdict(
+        False,
+        diagnose.condition_text(telling),
+        known.meaning if known else "",
+        known.remedy.format(**place) if known else "",
+    )
