@@ -15,6 +15,7 @@ from inference_platform.models.capacity.demand import group_size, needs_of, of_s
 from inference_platform.models.capacity.nodes import read_node, refusal
 from inference_platform.models.capacity.packing import Place
 from inference_platform.models.capacity.resources import amount, pod_requests
+from inference_platform.paths import ROOT
 
 GPU = {
     "resource": "nvidia.com/gpu",
@@ -724,3 +725,20 @@ def test_a_thousand_models_on_five_hundred_nodes_take_seconds():
     found = plan(wanted, nodes, [])
     assert time.process_time() - started < 5
     assert {item.answer for item in found.models} == {FITS, AFTER_STOPPING}
+
+
+# The document
+
+
+def test_the_example_of_the_document_is_what_the_code_computes():
+    nodes = [*(node(f"l4-{number}", 1) for number in range(3)), node("cpu-0", 0, None)]
+    nodes += [node(f"h100-{number}", 8, "H100") for number in range(3)]
+    wanted = [
+        service("chat", replicas=2),
+        service("search", replicas=2),
+        service("deepseek", 8, 1, "H100", worker=template(8, "H100"), parallelism={"data": 16, "dataLocal": 8}),
+        service("draft", 8, 2, "H100"),
+    ]
+    running = [pod_of("chat", "l4-0", name="0"), pod_of("chat", "l4-1", name="1"), pod("h100-2", 2, name="training-0")]
+    text = (ROOT / "docs" / "capacity.md").read_text(encoding="utf-8").split("## Where pods would go")[1]
+    assert text.split("```text\n")[1].split("```")[0] == as_text(plan(wanted, nodes, running)) + "\n"
