@@ -119,10 +119,12 @@ def _program(entry: dict[str, Any], where: str) -> Program:
 
 def rewrite_paths(text: str, mounts: Mapping[str, Path]) -> str:
     """`text` with every mount path in it replaced by its place on this machine."""
-    for mount_path in sorted(mounts, key=len, reverse=True):
-        pattern = rf"(?<![\w./-]){re.escape(mount_path)}(?=$|[/:,;\s\"'])"
-        text = re.sub(pattern, str(mounts[mount_path]), text)
-    return text
+    if not mounts:
+        return text
+    # One pass: a place on this machine may itself begin with a mount path, such as /tmp.
+    longest_first = "|".join(re.escape(path) for path in sorted(mounts, key=len, reverse=True))
+    pattern = rf"(?<![\w./-])({longest_first})(?=$|[/:,;\s\"'])"
+    return re.sub(pattern, lambda match: str(mounts[match.group(1)]), text)
 
 
 def fit(

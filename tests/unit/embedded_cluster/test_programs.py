@@ -172,3 +172,10 @@ def test_the_lws_configuration_is_fitted(known):
         "certDir": "/pods/1/tmp/k8s-webhook-server/serving-certs",
     }
     assert fitted["leaderElection"] == {"leaderElect": True}
+
+
+def test_a_place_below_another_mount_path_is_not_rewritten_twice() -> None:
+    mounts = {"/tmp": Path("/tmp/home/pods/1/tmp"), "/opt/manifests": Path("/tmp/home/pods/1/opt/manifests")}
+
+    assert programs.rewrite_paths("/opt/manifests", mounts) == "/tmp/home/pods/1/opt/manifests"
+    assert programs.rewrite_paths("/tmp/cache", mounts) == "/tmp/home/pods/1/tmp/cache"
