@@ -90,4 +90,4 @@ condition Programmed -n redhat-ods-applications gateway inference-gateway
 deployment redhat-ods-applications inference-gateway-istio
 
 until apply -f "$models" >/dev/null 2>&1; do sleep 0.2; done
-kubectl wait --for=condition=Ready --timeout=$wait_seconds -f <(grep -v '^$' "$models")
+kubectl wait --for=condition=Ready --timeout=$wait_seconds llminferenceservices --all --all-namespaces
