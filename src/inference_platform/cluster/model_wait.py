@@ -12,13 +12,19 @@ from inference_platform.cluster.immutable import KIND
 from inference_platform.cluster.models import SELECTOR
 from inference_platform.cluster.objects import Object, Ref
 from inference_platform.cluster.readiness import SERVING, Surroundings, Verdict, judge
-from inference_platform.cluster.watching import Watching
+from inference_platform.cluster.watching import Watching, Wish
 
 #: A model that became ready while we waited must stay so for this long: its scheduler restarts once more when the
 #: addresses of its pods are known (observed-gateway.md 5.3).
 SETTLE_SECONDS = 1.0
 _PROGRESS_SECONDS, _DETAIL_SECONDS = 1.0, 3.0
 _EXPLAINED_IN_FULL = 10
+# Pods that serve, by what KServe makes for them; the scheduler is not among them.
+_WORKLOADS = (("apps/v1", "Deployment"), ("leaderworkerset.x-k8s.io/v1", "LeaderWorkerSet"))
+_WORKLOAD_SELECTOR = (
+    "app.kubernetes.io/part-of=llminferenceservice,app.kubernetes.io/component!=llminferenceservice-router-scheduler"
+)
+_Found = Mapping[Ref, Object]
 
 
 @dataclass(frozen=True)
@@ -82,9 +88,15 @@ class ModelsNotReady(errors.ClusterError):
 
 def look(cluster: Cluster, api_version: str, targets: Sequence[Target], around: Surroundings) -> WaitResult:
     """One look, without waiting."""
-    found = {Ref.of(obj): obj for obj in cluster.list(api_version, KIND, _namespace(targets), label_selector=SELECTOR)}
     verdicts = _Verdicts(api_version, targets, around)
-    verdicts.judge(found)
+    found = []
+    for wish in _wishes(api_version, targets):
+        try:
+            listed = cluster.list(wish.api_version, wish.kind, wish.namespace, label_selector=wish.selector)
+        except errors.UnknownKind:
+            listed = []
+        found.append({Ref.of(obj): obj for obj in listed})
+    verdicts.judge(found[0], found[1:])
     return WaitResult(0.0, dict.fromkeys(verdicts.as_wanted, 0.0), tuple(verdicts.waiting()))
 
 
@@ -105,28 +117,39 @@ def wait(
     if not targets:
         return WaitResult(0.0)
     began = clock()
-    state = _Verdicts(api_version, targets, around)
+    state, wishes = _Verdicts(api_version, targets, around), _wishes(api_version, targets)
     shown, explained = 0.0, -_DETAIL_SECONDS
     details: dict[str, tuple[str, ...]] = {}
-    with Watching(cluster, api_version, KIND, _namespace(targets), label_selector=SELECTOR) as watching:
+    with Watching(cluster, wishes) as watching:
         while True:
             elapsed = clock() - began
-            state.judge(watching.objects(), elapsed)
+            found = watching.objects(wishes[0])
+            state.judge(found, [watching.objects(wish) for wish in wishes[1:]], elapsed)
             rest = state.seconds_to_settle(elapsed)
             if rest == 0:
                 return WaitResult(elapsed, state.seconds)
             if elapsed >= timeout:
-                waiting = _with_details(cluster, api_version, watching.objects(), state.waiting())
+                waiting = _with_details(cluster, api_version, found, state.waiting())
                 raise ModelsNotReady(WaitResult(elapsed, state.seconds, tuple(waiting)), timeout, len(targets))
             slowest = next(iter(state.waiting()), None)
             if on_progress is not None and slowest is not None and elapsed - shown >= _PROGRESS_SECONDS:
                 if elapsed - explained >= _DETAIL_SECONDS:
                     explained = elapsed
-                    details = {slowest.model: _details(cluster, api_version, watching.objects(), slowest.model)}
+                    details = {slowest.model: _details(cluster, api_version, found, slowest.model)}
                 shown = elapsed
                 slowest = Waiting(slowest.model, slowest.verdict, details.get(slowest.model, ()))
                 on_progress(WaitProgress(elapsed, timeout, len(state.as_wanted), len(targets), slowest))
             watching.wait(min(rest or _PROGRESS_SECONDS, _PROGRESS_SECONDS, max(timeout - elapsed, 0.0)))
+
+
+def _wishes(api_version: str, targets: Sequence[Target]) -> list[Wish]:
+    """The models first: a workload that is read later is at least as new as what its model's status speaks of."""
+    names = {target.namespace for target in targets}
+    namespace = names.pop() if len(names) == 1 else None
+    return [
+        Wish(api_version, KIND, SELECTOR, namespace),
+        *(Wish(*kind, _WORKLOAD_SELECTOR, namespace) for kind in _WORKLOADS),
+    ]
 
 
 class _Verdicts:
@@ -135,7 +158,7 @@ class _Verdicts:
     def __init__(self, api_version: str, targets: Sequence[Target], around: Surroundings) -> None:
         self._targets = {Ref(api_version, KIND, target.namespace, target.name): target for target in targets}
         self._around = around
-        self._judged: dict[Ref, tuple[str | None, Verdict]] = {}
+        self._judged: dict[Ref, tuple[tuple[str | None, ...], Verdict]] = {}
         self._since: dict[str, float] = {}
         self.seconds: dict[str, float] = {}
         self._first = True
@@ -145,17 +168,21 @@ class _Verdicts:
         """Ids of the models that are as wanted now."""
         return [self._targets[ref].model for ref, (_, verdict) in self._judged.items() if verdict.ready]
 
-    def judge(self, found: Mapping[Ref, Object], elapsed: float = 0.0) -> None:
-        """Takes in the objects as they are; only those that changed are judged anew."""
+    def judge(self, found: _Found, workloads: Sequence[_Found], elapsed: float = 0.0) -> None:
+        """Takes in models and workloads as they are; only models of which something changed are judged anew."""
+        of_model: dict[tuple[str, str], list[Object]] = {}
+        for kind in workloads:
+            for ref, obj in kind.items():
+                name = (obj["metadata"].get("labels") or {}).get("app.kubernetes.io/name", "")
+                of_model.setdefault((ref.namespace, name), []).append({**obj, "kind": ref.kind})
         for ref, target in self._targets.items():
-            obj = found.get(ref)
-            version = obj["metadata"].get("resourceVersion") if obj else None
+            model, own = found.get(ref), of_model.get((ref.namespace, ref.name), [])
+            seen = tuple(item["metadata"].get("resourceVersion") if item else None for item in (model, *own))
             known = self._judged.get(ref)
-            if known is not None and known[0] == version:
-                continue
-            verdict = judge(obj, self._around, target.wanted)
-            self._judged[ref] = (version, verdict)
-            self._note(target.model, verdict.ready, elapsed)
+            if known is None or known[0] != seen:
+                verdict = judge(model, self._around, target.wanted, own)
+                self._judged[ref] = (seen, verdict)
+                self._note(target.model, verdict.ready, elapsed)
         self._first = False
 
     def _note(self, model: str, ready: bool, elapsed: float) -> None:
@@ -180,11 +207,6 @@ class _Verdicts:
             for ref, (_, verdict) in self._judged.items()
             if not verdict.ready
         ]
-
-
-def _namespace(targets: Sequence[Target]) -> str | None:
-    names = {target.namespace for target in targets}
-    return names.pop() if len(names) == 1 else None
 
 
 def _details(cluster: Cluster, api_version: str, found: Mapping[Ref, Object], model: str) -> tuple[str, ...]:

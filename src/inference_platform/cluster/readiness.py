@@ -6,7 +6,7 @@ the controllers (observed-gateway.md 5).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -147,8 +147,13 @@ KNOWN = (
 )
 
 
-def judge(model: Object | None, around: Surroundings, wanted: str = SERVING) -> Verdict:
-    """Whether a model (None: it is not there) is as wanted: SERVING, or STOPPED (kept, without pods and route)."""
+def judge(
+    model: Object | None, around: Surroundings, wanted: str = SERVING, workloads: Iterable[Object] = ()
+) -> Verdict:
+    """Whether a model (None: it is not there) is as wanted: SERVING, or STOPPED (kept, without pods and route).
+
+    workloads  the Deployments and LeaderWorkerSets of its serving pods
+    """
     if model is None:
         return Verdict(False, "it does not exist", "", "Somebody deleted it: run again.")
     if model["metadata"].get("deletionTimestamp"):
@@ -162,7 +167,7 @@ def judge(model: Object | None, around: Surroundings, wanted: str = SERVING) -> 
         stopped = ready.get("reason") == "Stopped"
         return Verdict(stopped, "" if stopped else "it has not stopped yet")
     if ready.get("status") == "True":
-        return _reachable(model, around)
+        return _rolled_out(model, workloads) or _reachable(model, around)
     if ready.get("reason") == "Stopped":
         mark = (model["metadata"].get("annotations") or {}).get(STOP_ANNOTATION)
         return Verdict(False, "it is stopped" if mark else "it has not started again yet")
@@ -192,6 +197,45 @@ def _stale(model: Object, around: Surroundings) -> Verdict | None:
         text = f"KServe has not seen its newest version yet (generation {generation}, seen {observed})"
         return Verdict(False, text, "", remedy)
     return None
+
+
+def _rolled_out(model: Object, workloads: Iterable[Object]) -> Verdict | None:
+    """The verdict while pods of an earlier version still run: Ready stays True through a rollout (5.5)."""
+    gap = next(
+        (
+            f"{obj.get('kind', 'Deployment')} {obj['metadata']['name']}: {gap}"
+            for obj in workloads
+            if (gap := rollout_gap(obj))
+        ),
+        None,
+    )
+    if gap is None:
+        return None
+    metadata = model["metadata"]
+    return Verdict(
+        False,
+        f"its pods are not all of the newest version: {gap}",
+        "KServe calls a model Ready while its old pods serve; a new pod starts beside an old one and needs a GPU of "
+        "its own",
+        f"Look at the pods: `kubectl -n {metadata.get('namespace')} get pods -l "
+        f"app.kubernetes.io/name={metadata['name']}`.",
+    )
+
+
+def rollout_gap(workload: Object) -> str | None:
+    """What a Deployment or LeaderWorkerSet lacks to run as many new pods (or groups) as it shall, and no old ones."""
+    status, wanted = workload.get("status") or {}, (workload.get("spec") or {}).get("replicas", 1)
+    observed = status.get("observedGeneration")  # a LeaderWorkerSet has none
+    if observed is not None and observed < workload["metadata"].get("generation", 0):
+        return "its controller has not seen the newest version yet"
+    if wanted == 0:
+        return None
+    updated = status.get("updatedReplicas") or 0
+    ready = status.get("availableReplicas", status.get("readyReplicas")) or 0
+    if updated < wanted or ready < wanted:
+        return f"{updated} of {wanted} replicas updated, {ready} available"
+    surplus = (status.get("replicas") or 0) - updated
+    return f"{surplus} old replicas still running" if surplus > 0 else None
 
 
 def _reachable(model: Object, around: Surroundings) -> Verdict:

@@ -1,10 +1,11 @@
-"""A copy of some objects of the cluster that follows their changes, by one list and one watch."""
+"""A copy of some objects of the cluster that follows their changes, by one list and one watch for each kind."""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from types import TracebackType
 
 from inference_platform.cluster import errors
@@ -15,33 +16,48 @@ _WATCH_SECONDS = 240
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 5.0
 
 
+@dataclass(frozen=True)
+class Wish:
+    """Objects to follow: their kind, label selector, and namespace (None: all)."""
+
+    api_version: str
+    kind: str
+    selector: str = ""
+    namespace: str | None = None
+
+
+@dataclass
+class _Copy:
+    """What is there of one wish, and up to which resource version it is known ("": unknown)."""
+
+    wish: Wish
+    objects: dict[Ref, Object] = field(default_factory=dict)
+    version: str = ""
+
+
 class Watching:
-    """Objects of one kind as they are now: a context manager that lists them, and follows them in a thread.
+    """Objects as they are now: a context manager that lists them, wish by wish, and follows each in a thread.
 
     A broken connection or a server that restarts only makes the copy late.  An error that will not go away (no
-    rights, kind not served) is raised by `wait`.
+    rights) is raised by `wait`; a kind that is not served has no objects.
     """
 
     def __init__(
-        self,
-        cluster: Cluster,
-        api_version: str,
-        kind: str,
-        namespace: str | None = None,
-        *,
-        label_selector: str = "",
-        sleep: Callable[[float], None] = time.sleep,
+        self, cluster: Cluster, wishes: Sequence[Wish], *, sleep: Callable[[float], None] = time.sleep
     ) -> None:
-        self._cluster, self._what, self._namespace = cluster, (api_version, kind), namespace
-        self._selector, self._sleep = label_selector, sleep
-        self._objects: dict[Ref, Object] = {}
-        self._changed, self._stopped = threading.Condition(), False
-        self._news, self._error = False, None  # type: bool, errors.ClusterError | None
-        self._version = ""
+        self._cluster, self._sleep = cluster, sleep
+        self._copies = {wish: _Copy(wish) for wish in wishes}
+        self._changed = threading.Condition()
+        self._stopped = self._news = False
+        self._error: errors.ClusterError | None = None
 
     def __enter__(self) -> Watching:
-        self._list()
-        threading.Thread(target=self._follow, name="watching", daemon=True).start()
+        for copy in self._copies.values():
+            try:
+                self._list(copy)
+            except errors.UnknownKind:
+                continue
+            threading.Thread(target=self._follow, args=(copy,), name="watching", daemon=True).start()
         return self
 
     def __exit__(
@@ -49,10 +65,10 @@ class Watching:
     ) -> None:
         self._stopped = True
 
-    def objects(self) -> dict[Ref, Object]:
-        """A copy of what is there now, by reference."""
+    def objects(self, wish: Wish) -> dict[Ref, Object]:
+        """A copy of what is there now of a wish, by reference."""
         with self._changed:
-            return dict(self._objects)
+            return dict(self._copies[wish].objects)
 
     def wait(self, seconds: float) -> bool:
         """Returns True as soon as something changed since the last call, False after `seconds`."""
@@ -64,65 +80,64 @@ class Watching:
             news, self._news = self._news, False
             return news
 
-    def _list(self) -> None:
-        found, version = self._cluster.list_at(*self._what, self._namespace, label_selector=self._selector)
+    def _list(self, copy: _Copy) -> None:
+        wish = copy.wish
+        found, version = self._cluster.list_at(
+            wish.api_version, wish.kind, wish.namespace, label_selector=wish.selector
+        )
         with self._changed:
-            self._objects = {Ref.of(obj): obj for obj in found}
-            self._version = version
+            copy.objects = {Ref.of(obj): obj for obj in found}
+            copy.version = version
             self._tell()
 
     def _tell(self) -> None:
         self._news = True
         self._changed.notify_all()
 
-    def _follow(self) -> None:
+    def _follow(self, copy: _Copy) -> None:
         pause = _FIRST_PAUSE
         while not self._stopped:
             try:
-                if not self._version:
-                    self._list()
-                if self._watch():
+                if not copy.version:
+                    self._list(copy)
+                if self._watch(copy):
                     pause = _FIRST_PAUSE
-            except errors.ApiError as error:
-                if error.status == 410:
-                    self._version = ""  # too old: list again
-                elif not isinstance(error, errors.Overloaded):
+            except errors.ClusterError as error:
+                if isinstance(error, errors.ApiError) and error.status == 410:
+                    copy.version = ""  # too old: list again
+                elif not isinstance(error, (errors.Overloaded, errors.ClusterUnreachable)):
                     self._fail(error)
                     return
-            except errors.ClusterUnreachable:
-                pass
-            except errors.ClusterError as error:
-                self._fail(error)
-                return
             self._sleep(pause)
             pause = min(pause * 1.5, _LONGEST_PAUSE)
 
-    def _watch(self) -> bool:
+    def _watch(self, copy: _Copy) -> bool:
         """One watch, to its end; whether it brought anything."""
-        brought = False
+        brought, wish = False, copy.wish
         for kind, obj in self._cluster.watch(
-            *self._what,
-            self._namespace,
-            resource_version=self._version,
-            label_selector=self._selector,
+            wish.api_version,
+            wish.kind,
+            wish.namespace,
+            resource_version=copy.version,
+            label_selector=wish.selector,
             seconds=_WATCH_SECONDS,
         ):
             brought = True
-            self._take(kind, obj)
+            self._take(copy, kind, obj)
             if self._stopped:
                 break
         return brought
 
-    def _take(self, kind: str, obj: Object) -> None:
+    def _take(self, copy: _Copy, kind: str, obj: Object) -> None:
         with self._changed:
-            self._version = obj["metadata"].get("resourceVersion") or self._version
+            copy.version = obj["metadata"].get("resourceVersion") or copy.version
             if kind == "BOOKMARK":
                 return
-            ref = Ref.of({"apiVersion": self._what[0], "kind": self._what[1], **obj})
+            ref = Ref.of({**obj, "apiVersion": copy.wish.api_version, "kind": copy.wish.kind})
             if kind == "DELETED":
-                self._objects.pop(ref, None)
+                copy.objects.pop(ref, None)
             else:
-                self._objects[ref] = obj
+                copy.objects[ref] = obj
             self._tell()
 
     def _fail(self, error: errors.ClusterError) -> None:

@@ -237,7 +237,8 @@ class FakeApi:
             return events, self._revision
 
     def _list(self, api_version: str, kind: str, namespace: str, query: dict[str, str]) -> dict[str, Any]:
-        labels = dict(part.split("=") for part in query.get("labelSelector", "").split(",") if part)
+        selector = [part for part in query.get("labelSelector", "").split(",") if part]
+        labels = dict(part.split("=") for part in selector if "!=" not in part)
         fields = dict(
             part.split("=") for part in query.get("fieldSelector", "").split(",") if "!=" not in part and part
         )

@@ -13,7 +13,7 @@ from inference_platform.cluster import errors
 from inference_platform.cluster.client import Cluster
 from inference_platform.cluster.model_wait import ModelsNotReady, Target, WaitProgress, look, wait
 from inference_platform.cluster.readiness import STOPPED, Surroundings
-from inference_platform.cluster.watching import Watching
+from inference_platform.cluster.watching import Watching, Wish
 from tests.unit.cluster.fake_api import FakeApi
 
 SERVING = "serving.kserve.io/v1alpha2"
@@ -166,13 +166,33 @@ def test_a_watch_without_the_right_to_watch_is_an_error(api: FakeApi, patient: C
 
 def test_a_removed_object_leaves_the_copy(api: FakeApi, patient: Cluster) -> None:
     api.put(model("a"))
-    with Watching(patient, SERVING, "LLMInferenceService") as watching:
+    wish = Wish(SERVING, "LLMInferenceService")
+    with Watching(patient, [wish, Wish("no.such/v1", "Kind")]) as watching:
         assert watching.wait(1)
-        assert [ref.name for ref in watching.objects()] == ["a"]
+        assert [ref.name for ref in watching.objects(wish)] == ["a"]
         api.remove("LLMInferenceService", "a", "team")
         assert watching.wait(2)
-        assert watching.objects() == {}
+        assert watching.objects(wish) == {}
         assert not watching.wait(0.05)
+
+
+def deployment(updated: int, available: int = 1) -> dict[str, Any]:
+    labels = {"app.kubernetes.io/part-of": "llminferenceservice", "app.kubernetes.io/name": "a"}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "a-kserve", "namespace": "team", "labels": labels},
+        "spec": {"replicas": 1},
+        "status": {"replicas": 2 - updated, "updatedReplicas": updated, "availableReplicas": available},
+    }
+
+
+def test_a_rollout_is_waited_for_although_the_model_stays_ready(api: FakeApi, patient: Cluster) -> None:
+    api.put(model("a"))
+    api.put(deployment(updated=0))
+    assert "0 of 1 replicas updated" in look(patient, SERVING, targets("a"), AROUND).waiting[0].verdict.why
+    later(0.5, lambda: api.put(deployment(updated=1)))
+    assert wait(patient, SERVING, targets("a"), AROUND, timeout=10).seconds["team/a"] >= 0.45
 
 
 def test_one_look_says_what_is_missing(api: FakeApi, patient: Cluster) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from inference_platform.cluster.readiness import KNOWN, STOPPED, Surroundings, judge
+from inference_platform.cluster.readiness import KNOWN, STOPPED, Surroundings, judge, rollout_gap
 
 AROUND = Surroundings("redhat-ods-applications")
 URL = "http://10.0.0.1/team/m"
@@ -121,3 +121,25 @@ def test_every_explanation_can_be_reached() -> None:
     for item in KNOWN:
         made = failing(item.condition or "MainWorkloadReady", item.reason or "Any", item.contains)
         assert judge(made, AROUND).meaning == item.meaning
+
+
+def workload(wanted: int = 2, **status: int) -> dict[str, Any]:
+    return {"metadata": {"name": "w", "generation": 3}, "spec": {"replicas": wanted}, "status": status}
+
+
+@pytest.mark.parametrize(
+    ("obj", "gap"),
+    [
+        (workload(observedGeneration=3, replicas=2, updatedReplicas=2, availableReplicas=2), None),
+        (workload(observedGeneration=2, replicas=2, updatedReplicas=2, availableReplicas=2), "not seen the newest"),
+        (workload(observedGeneration=3, replicas=3, updatedReplicas=1, availableReplicas=2), "1 of 2 replicas updated"),
+        (workload(observedGeneration=3, replicas=3, updatedReplicas=2, availableReplicas=2), "1 old replicas"),
+        (workload(0, observedGeneration=3), None),
+        (workload(replicas=2, updatedReplicas=2, readyReplicas=2), None),  # a LeaderWorkerSet
+        (workload(replicas=2, updatedReplicas=2, readyReplicas=1), "2 of 2 replicas updated, 1 available"),
+    ],
+)
+def test_a_rollout_is_over_when_all_pods_are_new_and_available(obj: dict[str, Any], gap: str | None) -> None:
+    found = rollout_gap(obj)
+    assert (found is None) if gap is None else gap in str(found)
+    assert judge(model(READY), AROUND, workloads=[obj]).ready is (gap is None)
