@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
 
 from inference_platform.findings import ERROR
@@ -17,6 +17,9 @@ from inference_platform.schema import load_schema, mistakes, validator
 PROGRAMS = sorted(load().programs)
 SCORERS = sorted(name for name, plugin in load().plugins.items() if "scorer" in plugin.kinds and not plugin.parameters)
 CHECKER = validator(load_schema("scheduler"))
+
+# How fast the machine is does not matter here, and nothing is kept between runs.
+unhurried = settings(deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
 
 durations = some.sampled_from(["100ms", "2s", "1m30s"])
 policies = {
@@ -73,7 +76,7 @@ anything = some.recursive(
 )
 
 
-@settings(deadline=None)
+@unhurried
 @given(scheduler=schedulers, prefill=some.booleans(), program=some.sampled_from(PROGRAMS))
 def test_what_is_accepted_starts(scheduler: dict[str, Any], prefill: bool, program: str) -> None:
     assert mistakes(scheduler, CHECKER) == []
@@ -90,7 +93,7 @@ def test_what_is_accepted_starts(scheduler: dict[str, Any], prefill: bool, progr
     assert all(isinstance(variable.get("value", ""), str) for variable in wiring.vllm_env)
 
 
-@settings(deadline=None)
+@unhurried
 @given(
     config=some.dictionaries(
         some.sampled_from(
