@@ -2,6 +2,7 @@
 
     sources = Sources.load(["inventories/local"])      # file and line of every variable
     findings = validate(variables, sources)            # all of them, errors and warnings
+    examine(variables, sources)                        # the same, with the models rendered on the way
 
 ``variables`` is a mapping of the inventory's variables (those Ansible has resolved
 for the host); ``sources`` only adds file and line to the findings.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from inference_platform import schema
@@ -11,7 +12,7 @@ from inference_platform.catalog.load import Catalog, load
 from inference_platform.findings import ERROR, Finding, errors, show
 from inference_platform.inventory.pull_secret import check_pull_secret
 from inference_platform.inventory.role_inputs import role_inputs
-from inference_platform.models.pipeline import render
+from inference_platform.models.pipeline import RenderResult, render
 from inference_platform.platform.resolve import check_settings, resolve, setting
 from inference_platform.problems import Reporter
 from inference_platform.schema import SchemaMistake
@@ -29,13 +30,31 @@ def settings_of(variables: Mapping[str, Any]) -> dict[str, Any]:
     return {name: variables[name] for name in known if name in variables}
 
 
+@dataclass(frozen=True)
+class Examination:
+    """Every finding, and what the models become; None where the settings do not even give a plan."""
+
+    findings: list[Finding]
+    models: RenderResult | None
+
+
 def validate(
     variables: Mapping[str, Any],
     sources: Sources | None = None,
     catalog: Catalog | None = None,
     environ: Mapping[str, str] | None = None,
 ) -> list[Finding]:
-    """Every finding about what the user wrote, in one go.
+    """The findings of ``examine``."""
+    return examine(variables, sources, catalog, environ).findings
+
+
+def examine(
+    variables: Mapping[str, Any],
+    sources: Sources | None = None,
+    catalog: Catalog | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> Examination:
+    """Every finding about what the user wrote, in one go, with the models rendered on the way.
 
     ``variables``: the platform variables with their values (``settings_of``), or a plain
     inventory mapping. ``sources``: adds file and line, and the names of variables that the
@@ -51,8 +70,8 @@ def validate(
     if not wrong & {"platform_release", "distribution", "provider"}:
         findings += check_settings(settings, catalog, sources)
     findings += _pull_secret_findings(settings, catalog, report, environ)
-    findings += _model_findings(settings, findings, catalog, sources)
-    return findings
+    models = _models(settings, findings, catalog, sources)
+    return Examination(findings + (models.findings if models else []), models)
 
 
 def unreadable_files(sources: Sources) -> list[Finding]:
@@ -107,14 +126,13 @@ def _pull_secret_findings(
     return list(check_pull_secret(settings, os.environ if environ is None else environ, registry, report))
 
 
-def _model_findings(
+def _models(
     settings: Mapping[str, Any], findings: list[Finding], catalog: Catalog, sources: Sources
-) -> list[Finding]:
-    """Rules of the models; they need a plan, so platform settings must be right first."""
+) -> RenderResult | None:
+    """The models; they need a plan, so platform settings must be right first."""
     if errors(finding for finding in findings if finding.code.startswith("IP-PLT")):
-        return []
+        return None
     if not {"platform_release", "provider"} <= set(settings):
-        return []
+        return None
     platform = resolve(settings, catalog, sources).to_dict()
-    models = setting(settings, "models")
-    return render(models, setting(settings, "model_defaults"), platform, sources).findings
+    return render(setting(settings, "models"), setting(settings, "model_defaults"), platform, sources)
