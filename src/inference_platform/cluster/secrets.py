@@ -107,9 +107,12 @@ def apply_pull_secret_content(
     labels: Mapping[str, str] | None = None,
     workers: int = 8,
 ) -> ApplyResult:
-    """As `apply_pull_secret`, with the content that `read_pull_secret` gave."""
+    """As `apply_pull_secret`, with the content that `read_pull_secret` gave.
+
+    The user's file is the truth: a Secret of this name that somebody made or changed by hand is taken over.
+    """
     wanted = [pull_secret(name, space, content, labels) for space in namespaces]
-    return apply(cluster, wanted, check=check, workers=workers)
+    return apply(cluster, wanted, check=check, force=True, workers=workers)
 
 
 def _names_helper(body: Any) -> bool:
