@@ -45,10 +45,18 @@ class ActionModule(PlatformAction):
             outcomes.append((entry["name"], outcome))
         return {
             "changed": any(outcome.changed for _, outcome in outcomes),
-            "msg": "; ".join(f"{name} {outcome.action}" for name, outcome in outcomes),
+            "msg": "; ".join(f"{name} {in_words(outcome)}" for name, outcome in outcomes),
             "notes": [note for _, outcome in outcomes for note in outcome.notes],
             "diff": {"prepared": "\n".join(filter(None, (outcome.diff for _, outcome in outcomes)))},
         }
+
+
+def in_words(outcome: Any) -> str:
+    """What was done to a release and, for one that was there before, why: "upgrade: ConfigMap a/b is missing"."""
+    if outcome.action not in ("upgrade", "repair"):
+        return str(outcome.action)
+    more = f" (and {len(outcome.reasons) - 1} more)" if len(outcome.reasons) > 1 else ""
+    return f"{outcome.action}: {outcome.reasons[0]}{more}"
 
 
 def values_of(release_name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
