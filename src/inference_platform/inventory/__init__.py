@@ -9,7 +9,15 @@ for the host); ``sources`` only adds file and line to the findings.
 """
 
 from inference_platform.inventory.pull_secret import pull_secret_path
-from inference_platform.inventory.validate import settings_of, unreadable_files, validate
+from inference_platform.inventory.validate import Examination, examine, settings_of, unreadable_files, validate
 from inference_platform.sources import Sources
 
-__all__ = ["Sources", "pull_secret_path", "settings_of", "unreadable_files", "validate"]
+__all__ = [
+    "Examination",
+    "Sources",
+    "examine",
+    "pull_secret_path",
+    "settings_of",
+    "unreadable_files",
+    "validate",
+]

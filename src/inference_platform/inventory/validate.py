@@ -12,7 +12,7 @@ from inference_platform.catalog.load import Catalog, load
 from inference_platform.findings import ERROR, Finding, errors, show
 from inference_platform.inventory.pull_secret import check_pull_secret
 from inference_platform.inventory.role_inputs import role_inputs
-from inference_platform.models.pipeline import RenderResult, render
+from inference_platform.models.pipeline import RenderResult, render_inventory
 from inference_platform.platform.resolve import check_settings, resolve, setting
 from inference_platform.problems import Reporter
 from inference_platform.schema import SchemaMistake
@@ -135,4 +135,4 @@ def _models(
     if not {"platform_release", "provider"} <= set(settings):
         return None
     platform = resolve(settings, catalog, sources).to_dict()
-    return render(setting(settings, "models"), setting(settings, "model_defaults"), platform, sources)
+    return render_inventory(settings, platform, sources)
