@@ -23,14 +23,17 @@ condition() {
   exists "$@"
   kubectl wait --for=condition="$wanted" --timeout=$wait_seconds "$@"
 }
+pull_secret_manifest() {
+  kubectl create secret generic rhai-pull-secret --namespace "$1" --type=kubernetes.io/dockerconfigjson \
+    --from-file=.dockerconfigjson="$pull_secret" --dry-run=client -o yaml
+}
 deployment() { exists -n "$1" deployment "$2"; kubectl rollout status --timeout=$wait_seconds -n "$1" deployment "$2"; }
 
 # namespaces and pull secrets
 for namespace in $namespaces; do
   kubectl create namespace "$namespace" --dry-run=client -o yaml
   echo "---"
-  kubectl create secret generic rhai-pull-secret --namespace "$namespace" --type=kubernetes.io/dockerconfigjson \
-    --from-file=.dockerconfigjson="$pull_secret" --dry-run=client -o yaml
+  pull_secret_manifest "$namespace"
   echo "---"
 done | apply -f -
 
@@ -90,4 +93,7 @@ condition Programmed -n redhat-ods-applications gateway inference-gateway
 deployment redhat-ods-applications inference-gateway-istio
 
 until apply -f "$models" >/dev/null 2>&1; do sleep 0.2; done
+for namespace in $(kubectl get llminferenceservices --all-namespaces -o jsonpath='{.items[*].metadata.namespace}'); do
+  pull_secret_manifest "$namespace" | apply -f -
+done
 kubectl wait --for=condition=Ready --timeout=$wait_seconds llminferenceservices --all --all-namespaces
