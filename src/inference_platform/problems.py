@@ -50,7 +50,8 @@ class Reporter:
             return self.error(
                 RENAMED, mistake.path, show(renamed["new"]), mistake.found, f"Write {renamed['new']}{hint}."
             )
-        return self.error(_CODES[mistake.kind], mistake.path, mistake.expected, mistake.found, _remedy(mistake))
+        code = mistake.code or _CODES[mistake.kind]
+        return self.error(code, mistake.path, mistake.expected, mistake.found, _remedy(mistake))
 
 
 def _remedy(mistake: SchemaMistake) -> str:

@@ -14,7 +14,7 @@ from inference_platform.catalog.load import load
 from inference_platform.models.scheduler import page
 from inference_platform.paths import ROOT
 from inference_platform.platform import Plan, resolve
-from inference_platform.schema import load_schema, or_list
+from inference_platform.schema import inlined_schema, or_list
 
 FOLDER = ROOT / "docs" / "reference"
 
@@ -26,6 +26,7 @@ def pages() -> dict[str, str]:
     return {
         "inventory.md": _schema_page("inventory", "schemas/inventory.schema.json"),
         "model.md": _schema_page("model", "schemas/model.schema.json"),
+        "traffic.md": _schema_page("traffic", "schemas/traffic.schema.json"),
         "platform.md": _platform_page(),
         "scheduler-strategies.md": _page(page.TITLE, page.INTRODUCTION, page.body(_table)),
     }
@@ -39,7 +40,7 @@ def write(folder: Path = FOLDER) -> None:
 
 
 def _schema_page(name: str, source: str) -> str:
-    schema = load_schema(name)
+    schema = inlined_schema(name)
     rows = [_row(path, rule, required) for path, rule, required in _fields(schema)]
     return _page(
         schema["title"],
@@ -51,7 +52,9 @@ def _schema_page(name: str, source: str) -> str:
 def _fields(schema: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Mapping[str, Any], bool]]:
     for key, rule in schema.get("properties", {}).items():
         yield f"{prefix}{key}", rule, key in schema.get("required", [])
-        yield from _fields(rule, f"{prefix}{key}.")
+        if not rule.get("x-repeats"):
+            yield from _fields(rule, f"{prefix}{key}.")
+            yield from _fields(rule.get("items", {}), f"{prefix}{key}[].")
 
 
 def _row(path: str, rule: Mapping[str, Any], required: bool) -> tuple[str, str, str, str]:

@@ -2,19 +2,22 @@
 
 A schema may say in plain words what it wants with the annotation ``x-expects``
 (needed where the rule is a pattern); everything else is derived from the keywords.
+``x-code`` gives the mistakes at its place a code of their own.
 """
 
 from __future__ import annotations
 
 import difflib
 import json
+import math
+import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
-from jsonschema import Draft202012Validator
+from jsonschema import Draft202012Validator, TypeChecker, validators
 from jsonschema.exceptions import ValidationError
 
 from inference_platform.findings import show
@@ -24,6 +27,8 @@ UNKNOWN_KEY = "unknown key"
 WRONG_TYPE = "wrong type"
 MISSING_KEY = "missing key"
 NOT_ALLOWED = "value not allowed"
+
+_ANNOTATIONS = {"$schema", "$id", "title", "description"}
 
 _TYPE_WORDS = {
     "array": "a list",
@@ -42,7 +47,8 @@ KeyPath = tuple[str | int, ...]
 class SchemaMistake:
     """One violation: its kind, the path of the value, and the texts for a message.
 
-    ``suggestions`` names close known keys for an unknown key.
+    ``suggestions`` names close known keys for an unknown key; ``code`` is that of the
+    schema, if it has one for this place.
     """
 
     kind: str
@@ -50,6 +56,7 @@ class SchemaMistake:
     expected: str
     found: str
     suggestions: tuple[str, ...] = ()
+    code: str | None = None
 
 
 @cache
@@ -60,17 +67,106 @@ def load_schema(name: str, folder: Path = SCHEMAS) -> dict[str, Any]:
     return schema
 
 
+@cache
+def inlined_schema(name: str) -> dict[str, Any]:
+    """The schema ``name`` with what its references point to in their place, and without ``$defs``.
+
+    References are to ``#/$defs/...``, another schema file or its ``$defs``; never circular.
+    Keywords beside a reference win over those it brings.
+    """
+    whole = load_schema(name)
+    return {key: value for key, value in _inlined(whole, whole).items() if key != "$defs"}
+
+
+def _inlined(part: Any, whole: Mapping[str, Any]) -> Any:
+    if isinstance(part, list):
+        return [_inlined(item, whole) for item in part]
+    if not isinstance(part, dict):
+        return part
+    own = {key: _inlined(value, whole) for key, value in part.items() if key != "$ref"}
+    return {**_referred(str(part["$ref"]), whole), **own} if "$ref" in part else own
+
+
+def _referred(reference: str, whole: Mapping[str, Any]) -> dict[str, Any]:
+    file, _, definition = reference.partition("#/$defs/")
+    if not definition:
+        other = inlined_schema(file.removesuffix(".schema.json"))
+        return {key: value for key, value in other.items() if key not in ("$schema", "$id", "title")}
+    source = load_schema(file.removesuffix(".schema.json")) if file else whole
+    return dict(_inlined(source["$defs"][definition], source))
+
+
+def _pattern(_: Any, pattern: str, instance: Any, schema: Mapping[str, Any]) -> Iterator[ValidationError]:
+    """As in JSON Schema, where ``$`` is the end of the text; Python's also comes before a last newline."""
+    del schema
+    whole = pattern[:-1] + r"\Z" if pattern.endswith("$") else pattern
+    if isinstance(instance, str) and not re.search(whole, instance):
+        yield ValidationError(f"{instance!r} does not match {pattern!r}")
+
+
+def _is_number(_: TypeChecker, value: Any) -> bool:
+    """JSON has no infinity and no NaN; YAML has."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+_Validator: Any = validators.extend(  # type: ignore[no-untyped-call]
+    Draft202012Validator,
+    {"pattern": _pattern},
+    type_checker=Draft202012Validator.TYPE_CHECKER.redefine("number", _is_number),
+)
+
+
 def validator(schema: Mapping[str, Any], definition: str | None = None) -> Draft202012Validator:
     """A reusable validator for the schema, or for one of its ``$defs``."""
     if definition is None:
-        return Draft202012Validator(schema)
-    return Draft202012Validator({"$ref": f"#/$defs/{definition}", "$defs": schema["$defs"]})
+        return cast("Draft202012Validator", _Validator(schema))
+    return cast("Draft202012Validator", _Validator({"$ref": f"#/$defs/{definition}", "$defs": schema["$defs"]}))
+
+
+class EntryChecker:
+    """Checks many mappings of one kind quickly: what a key may hold is looked at once per value.
+
+    ``schema`` must be an object schema with ``required`` and without unknown keys.
+    """
+
+    _LIMIT = 50_000
+
+    def __init__(self, schema: Mapping[str, Any]) -> None:
+        beyond = set(schema) - {"type", "properties", "required", "additionalProperties"} - _ANNOTATIONS
+        if beyond or schema.get("additionalProperties") is not False:
+            raise ValueError(f"only properties and required are checked key by key, found {sorted(beyond)}")
+        self._whole = validator(schema)
+        self._keys = {key: validator(rule) for key, rule in schema["properties"].items()}
+        self._required = schema["required"]
+        self._known: dict[tuple[str, str], list[SchemaMistake]] = {}
+
+    def mistakes(self, value: Any) -> list[SchemaMistake]:
+        """The same as ``mistakes(value, validator(schema))``."""
+        if not isinstance(value, Mapping) or not self._has_the_right_keys(value):
+            return mistakes(value, self._whole)
+        found = [mistake for key in value for mistake in self._of_key(key, value[key])]
+        return sorted(found, key=_place) if len(found) > 1 else found
+
+    def _has_the_right_keys(self, value: Mapping[str, Any]) -> bool:
+        return all(key in value for key in self._required) and all(key in self._keys for key in value)
+
+    def _of_key(self, key: str, value: Any) -> list[SchemaMistake]:
+        seen = (key, repr(value))
+        if seen not in self._known:
+            if len(self._known) >= self._LIMIT:
+                self._known.clear()
+            self._known[seen] = mistakes(value, self._keys[key], (key,))
+        return self._known[seen]
 
 
 def mistakes(value: Any, checker: Draft202012Validator, prefix: KeyPath = ()) -> list[SchemaMistake]:
     """Every violation in ``value``, ordered by path; ``prefix`` is put before each path."""
     found = [mistake for error in checker.iter_errors(value) for mistake in _explain(error, prefix)]
-    return sorted(found, key=lambda mistake: ([str(part) for part in mistake.path], mistake.kind))
+    return sorted(found, key=_place)
+
+
+def _place(mistake: SchemaMistake) -> tuple[list[str], str]:
+    return [str(part) for part in mistake.path], mistake.kind
 
 
 def close_names(name: str, known: Mapping[str, Any] | list[str]) -> tuple[str, ...]:
@@ -85,6 +181,12 @@ def or_list(names: Mapping[str, Any] | list[str] | tuple[str, ...]) -> str:
 
 
 def _explain(error: ValidationError, prefix: KeyPath) -> Iterator[SchemaMistake]:
+    code = cast("Mapping[str, Any]", error.schema).get("x-code")
+    for mistake in _described(error, prefix):
+        yield mistake if mistake.kind in (UNKNOWN_KEY, MISSING_KEY) else replace(mistake, code=code)
+
+
+def _described(error: ValidationError, prefix: KeyPath) -> Iterator[SchemaMistake]:
     path = prefix + tuple(error.absolute_path)
     rule = cast("Mapping[str, Any]", error.schema)
     if error.validator == "additionalProperties":

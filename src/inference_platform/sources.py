@@ -1,23 +1,28 @@
-"""Where each variable of an inventory was written: file and line.
+"""Where each variable of an inventory was written: file and line; and the files with models.
 
 Values come from Ansible (templated, merged); this module reads the same YAML files a
 second time, only for their positions. A variable it does not find (extra vars, dynamic
-inventories, encrypted files) simply has no position.
+inventories, encrypted files) simply has no position. Files with one model each
+(``<inventory>/models/*.yml``) are plain data that Ansible does not read: their values
+come from here, double braces included.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from inference_platform.schema import KeyPath
 
 _SUFFIXES = {"", ".yml", ".yaml", ".json"}
+_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _VAULT_MARK = "$ANSIBLE_VAULT"
+_MODELS = "models"
 
 
 @dataclass(frozen=True)
@@ -34,12 +39,14 @@ class Sources:
     """Positions of the variables of one inventory.
 
     ``variables`` maps each top-level variable to the key node and value node of its
-    strongest definition with the file it is in; ``unreadable`` lists files with syntax
-    errors.
+    strongest definition with the file it is in; ``model_files`` are the files with one
+    model each and their content, in order; ``unreadable`` lists files with syntax errors.
     """
 
     variables: dict[str, tuple[Path, yaml.Node, yaml.Node]] = field(default_factory=dict)
     unreadable: list[UnreadableFile] = field(default_factory=list)
+    model_files: list[tuple[Path, yaml.Node]] = field(default_factory=list)
+    _models_before_files: int = 0
 
     @classmethod
     def load(cls, inventories: Iterable[str | os.PathLike[str]]) -> Sources:
@@ -54,7 +61,17 @@ class Sources:
                 sources._add_hosts_file(path)
             for path in _variable_files(inventory if inventory.is_dir() else inventory.parent):
                 sources._add_variables_file(path)
+            for path in _model_files(inventory if inventory.is_dir() else inventory.parent):
+                sources._add_model_file(path)
         return sources
+
+    def models(self, written: Sequence[Any]) -> list[Any]:
+        """The models of the inventory: those of the variable, then one per file; a file may give its name.
+
+        From now on ``where`` counts the files after those of the variable.
+        """
+        self._models_before_files = len(written)
+        return [*written, *(_model(path, node) for path, node in self.model_files)]
 
     def where(self, path: KeyPath) -> str:
         """``path`` with the file and line of its value: "inventories/eks/group_vars/all.yml:3 provider".
@@ -63,17 +80,47 @@ class Sources:
         is that of the closest parent that is.
         """
         text = dotted(path)
-        found = self.variables.get(str(path[0])) if path else None
+        found = self._model_file(path) or self._variable(path)
         if found is None:
             return text
-        file, key, value = found
-        node = _deepest(key, value, path[1:])
+        file, node = found
         return f"{_shown(file)}:{node.start_mark.line + 1} {text}"
+
+    def _variable(self, path: KeyPath) -> tuple[Path, yaml.Node] | None:
+        if not path or str(path[0]) not in self.variables:
+            return None
+        file, key, value = self.variables[str(path[0])]
+        return file, _deepest(key, value, path[1:])
+
+    def _model_file(self, path: KeyPath) -> tuple[Path, yaml.Node] | None:
+        if len(path) < 2 or path[0] != _MODELS or not isinstance(path[1], int):
+            return None
+        index = path[1] - self._models_before_files
+        if not 0 <= index < len(self.model_files):
+            return None
+        file, root = self.model_files[index]
+        return file, _deepest(root, root, path[2:])
+
+    def index_of(self, variable: str, name: str) -> int | None:
+        """The position of the entry with this ``name`` in a variable that is a list of mappings; None: not found."""
+        found = self.variables.get(variable)
+        if found is None or not isinstance(found[2], yaml.SequenceNode):
+            return None
+        for index, node in enumerate(found[2].value):
+            entry = _entries(node).get("name")
+            if entry is not None and entry.value == name:
+                return index
+        return None
 
     def _add_variables_file(self, path: Path) -> None:
         root = self._compose(path)
         if isinstance(root, yaml.MappingNode):
             self._add_mapping(path, root)
+
+    def _add_model_file(self, path: Path) -> None:
+        root = self._compose(path)
+        if root is not None:
+            self.model_files.append((path, root))
 
     def _add_hosts_file(self, path: Path) -> None:
         root = self._compose(path)
@@ -100,7 +147,7 @@ class Sources:
         if text.startswith(_VAULT_MARK):
             return None
         try:
-            return yaml.compose(text, Loader=yaml.SafeLoader)
+            return yaml.compose(text, Loader=_LOADER)
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             line = mark.line + 1 if mark else 1
@@ -152,6 +199,18 @@ def _files_of(folder: Path, name: str) -> list[Path]:
             if path.is_file() and path.suffix in _SUFFIXES and not path.name.startswith(".")
         )
     return found
+
+
+def _model_files(folder: Path) -> list[Path]:
+    """Files with one model each; Ansible passes this folder over (ignore_patterns in ansible.cfg)."""
+    files = (folder / _MODELS).rglob("*")
+    return sorted(path for path in files if path.suffix in _SUFFIXES - {""} and path.is_file())
+
+
+def _model(path: Path, node: yaml.Node) -> Any:
+    """The content of a model file; without a name in it, the file's own is taken."""
+    value = yaml.constructor.SafeConstructor().construct_document(node)
+    return {"name": path.stem, **value} if isinstance(value, dict) else value
 
 
 def _entries(node: yaml.Node | None) -> dict[str, yaml.Node]:

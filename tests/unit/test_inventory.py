@@ -13,7 +13,7 @@ from inference_platform.findings import Finding, InventoryError, errors, show
 from inference_platform.inventory import Sources, pull_secret_path, settings_of, validate
 from inference_platform.inventory.role_inputs import role_inputs
 from inference_platform.paths import ROOT
-from inference_platform.schema import load_schema
+from inference_platform.schema import inlined_schema
 
 SECRET = "s3cr3t-t0ken"
 
@@ -168,7 +168,7 @@ def test_mistakes_of_models_are_told_with_those_of_the_platform(variables):
 
 def test_every_variable_of_the_schema_is_described():
     for name in ("inventory", "model"):
-        for key, rule in load_schema(name)["properties"].items():
+        for key, rule in inlined_schema(name)["properties"].items():
             assert len(rule.get("description", "")) > 10, f"{name} {key}"
 
 

@@ -14,5 +14,6 @@ def test_a_reference_page_is_up_to_date(name):
 
 
 def test_the_pages_tell_every_key_of_a_model():
-    assert "| `gpu.count` | integer | `1` |" in pages()["model.md"]
+    assert "| `rdma.count` | integer | `1` |" in pages()["model.md"]
+    assert "| `lora.adapters[].name` | string | required |" in pages()["model.md"]
     assert "| `uri` | string | required |" in pages()["model.md"]

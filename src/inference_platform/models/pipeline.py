@@ -1,33 +1,57 @@
-"""From model entries to objects: merge defaults, schema, rules, templates."""
+"""From model entries to objects: merge, schema, rules, rendering, rules about what was rendered."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import cache
 from typing import Any
 
 from inference_platform import schema
 from inference_platform.catalog.load import load
 from inference_platform.findings import ERROR, Finding, errors, show
-from inference_platform.models.merge import has, merge, with_schema_defaults
-from inference_platform.models.rendering import namespace_object, service_object
-from inference_platform.models.rules import Context, Problem, apply_rules
+from inference_platform.models import scheduler
+from inference_platform.models.merge import Defaults, defaults_of, fill, has, layered, merge
+from inference_platform.models.routes import group_route, own_route
+from inference_platform.models.rules import RULES, Problem
+from inference_platform.models.rules.engine import (
+    INVENTORY,
+    MODEL,
+    SPEC,
+    check_inventory,
+    check_model,
+    check_spec,
+)
+from inference_platform.models.services import namespace_object, pod_monitor_object, service_object
+from inference_platform.models.subjects import Inventory, Subject
+from inference_platform.models.topology import complete, workloads
 from inference_platform.problems import Reporter
-from inference_platform.schema import KeyPath
+from inference_platform.schema import EntryChecker, KeyPath
 from inference_platform.sources import Sources
 
 DEFAULTS_WITH_NAME = "IP-MOD-007"
+UNKNOWN_PROFILE = "IP-MOD-012"
+PROFILE_WITH_NAME = "IP-MOD-013"
 
 _MODELS = "models"
 _DEFAULTS = "model_defaults"
+_PROFILES = "model_profiles"
+_GROUPS = "traffic_groups"
+_ROUTES = "model_routes"
+
+# What only an entry itself can say.
+_OF_AN_ENTRY = ("name", "profiles")
+_ABSENT = "absent"
 
 
 @dataclass(frozen=True)
 class ModelSummary:
     """What later steps need of a model: who it is, how much it takes, where it is served.
 
-    ``gpu_product`` is None when any product will do; ``gpu_count`` is per pod;
-    ``path`` is the path below the address of the gateway.
+    ``replicas`` are the fewest while an autoscaler decides; ``gpu_product`` is None when
+    any product will do; ``gpu_count`` is per pod; ``path`` is the path below the address
+    of the gateway. ``state`` is present or stopped. ``models.topology`` tells more about
+    the pods of an entry.
     """
 
     name: str
@@ -38,6 +62,7 @@ class ModelSummary:
     gpu_product: str | None
     gpu_count: int
     path: str
+    state: str = "present"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data with the same keys."""
@@ -46,14 +71,19 @@ class ModelSummary:
 
 @dataclass(frozen=True)
 class RenderResult:
-    """Objects to apply (namespaces first, then models by namespace and name), what was wrong, who is who.
+    """Objects to apply, what was wrong, who is who.
 
-    Models with an error have neither object nor summary.
+    Objects: namespaces first, then models by namespace and name, each followed by what
+    stands beside it, then routes. ``entries`` are the completed entries of ``models``, in
+    the same order. ``absent`` are the ids (namespace/name) of models that the inventory
+    wants removed. Models with an error have neither object nor summary.
     """
 
     objects: list[dict[str, Any]]
     findings: list[Finding]
     models: list[ModelSummary]
+    entries: list[dict[str, Any]] = field(default_factory=list)
+    absent: list[str] = field(default_factory=list)
 
     @property
     def ok(self) -> bool:
@@ -66,90 +96,296 @@ def render(
     defaults: Mapping[str, Any] | None,
     platform: Mapping[str, Any],
     sources: Sources | None = None,
+    *,
+    profiles: Mapping[str, Any] | None = None,
+    groups: Sequence[Any] | None = None,
+    routes: Sequence[Any] | None = None,
 ) -> RenderResult:
     """Objects for the models of an inventory.
 
-    ``entries`` and ``defaults`` are what the user wrote (``models``, ``model_defaults``);
-    ``platform`` is the plan as plain data. All findings are reported at once.
+    ``entries``, ``defaults``, ``profiles``, ``groups`` and ``routes`` are what the user
+    wrote (``models``, ``model_defaults``, ``model_profiles``, ``traffic_groups``,
+    ``model_routes``); ``platform`` is the plan as plain data. All findings are reported
+    at once.
     """
-    given = defaults or {}
-    rule = schema.load_schema("model")
-    checker = schema.validator(rule)
-    pipeline = _Findings(entries, given, sources)
-    valid: dict[int, dict[str, Any]] = {}
-    pipeline.add_defaults_with_name()
+    layers = _Layers(defaults or {}, profiles or {})
+    findings = _Findings(entries, layers, sources)
+    findings.add_mistakes_of_layers()
+    subjects = [subject for subject in _subjects(entries, layers, platform, findings) if subject is not None]
+    present = [subject for subject in subjects if subject.entry["state"] != _ABSENT]
+    inventory = Inventory(
+        present,
+        _checked(groups or (), _GROUPS, findings),
+        _checked(routes or (), _ROUTES, findings),
+        platform,
+    )
+    problems = [problem for subject in present for problem in _model_problems(subject)]
+    problems += check_inventory(RULES.of(INVENTORY), replace(inventory, subjects=subjects))
+    problems += _shared_scheduler_names(present)
+    services = _services(present, _with_errors(problems), problems)
+    findings.add_problems(sorted(problems, key=_order))
+    bad = _with_errors(problems)
+    good = sorted((subject for subject in present if subject.index not in bad), key=lambda subject: subject.key)
+    return RenderResult(
+        objects=_objects(good, services, inventory, problems),
+        findings=findings.findings,
+        models=[_summary(subject) for subject in good],
+        entries=[dict(subject.entry) for subject in good],
+        absent=sorted("/".join(subject.key) for subject in subjects if subject.entry["state"] == _ABSENT),
+    )
+
+
+def render_inventory(
+    settings: Mapping[str, Any], platform: Mapping[str, Any], sources: Sources | None = None
+) -> RenderResult:
+    """``render`` for the variables of an inventory, with the model files that ``sources`` found."""
+    written = settings.get(_MODELS) or []
+    return render(
+        sources.models(written) if sources else written,
+        settings.get(_DEFAULTS),
+        platform,
+        sources,
+        profiles=settings.get(_PROFILES),
+        groups=settings.get(_GROUPS),
+        routes=settings.get(_ROUTES),
+    )
+
+
+def _subjects(
+    entries: Sequence[Any], layers: _Layers, platform: Mapping[str, Any], findings: _Findings
+) -> Iterable[Subject | None]:
+    checker = _checker()
     for index, entry in enumerate(entries):
         model: Any = entry
         if isinstance(entry, Mapping):
-            model = with_schema_defaults(merge(_without_name(given), entry), rule)
-        wrong = schema.mistakes(model, checker)
-        pipeline.add_mistakes(index, wrong)
+            findings.add_unknown_profiles(index)
+            model = layers.merged(entry)
+        wrong = checker.mistakes(model)
+        if wrong:
+            findings.add_mistakes(index, wrong)
+            yield None
+        else:
+            completed = complete(model)
+            yield Subject(
+                index, completed, workloads(completed), scheduler.wiring_for(completed, platform["serving"]), platform
+            )
+
+
+def _checked(items: Sequence[Any], name: str, findings: _Findings) -> dict[int, Mapping[str, Any]]:
+    """The groups or routes that follow the schema, by their place."""
+    checker = schema.validator(schema.inlined_schema("traffic")["properties"][name]["items"])
+    good: dict[int, Mapping[str, Any]] = {}
+    for index, item in enumerate(items):
+        wrong = schema.mistakes(item, checker, (name, index))
+        findings.add_located(wrong)
         if not wrong:
-            valid[index] = model
-    problems = apply_rules(Context(valid, platform))
-    pipeline.add_problems(problems)
-    bad = {problem.model for problem in problems if problem.severity == ERROR}
-    models = sorted(
-        (model for index, model in valid.items() if index not in bad),
-        key=lambda model: (model["namespace"], model["name"]),
+            good[index] = item
+    return good
+
+
+def _model_problems(subject: Subject) -> list[Problem]:
+    mistakes = [*subject.wiring.findings, *scheduler.object_mistakes(subject.entry)]
+    return [*check_model(RULES.of(MODEL), subject), *(_of_scheduler(item, subject.index) for item in mistakes)]
+
+
+def _shared_scheduler_names(subjects: Sequence[Subject]) -> list[Problem]:
+    pairs = scheduler.shared_names([subject.entry for subject in subjects])
+    return [_of_scheduler(mistake, subjects[position].index) for position, mistake in pairs]
+
+
+def _of_scheduler(mistake: scheduler.Mistake, index: int) -> Problem:
+    return Problem(mistake.code, mistake.path, mistake.expected, mistake.found, mistake.remedy, mistake.severity, index)
+
+
+def _services(subjects: Sequence[Subject], bad: set[int | None], problems: list[Problem]) -> dict[int, dict[str, Any]]:
+    """The services of the models without errors; adds what is wrong with their specs to ``problems``."""
+    services: dict[int, dict[str, Any]] = {}
+    rules = RULES.of(SPEC)
+    for subject in subjects:
+        if subject.index not in bad:
+            service = service_object(subject.entry, subject.pods, subject.wiring, subject.serving)
+            services[subject.index] = service
+            problems += check_spec(rules, subject, service["spec"])
+    return services
+
+
+def _objects(
+    subjects: Sequence[Subject],
+    services: Mapping[int, dict[str, Any]],
+    inventory: Inventory,
+    problems: Sequence[Problem],
+) -> list[dict[str, Any]]:
+    routes = _routes(subjects, inventory, problems)
+    namespaces = {subject.entry["namespace"] for subject in subjects}
+    namespaces |= {route["metadata"]["namespace"] for route in routes if route["kind"] == "HTTPRoute"}
+    objects = [namespace_object(namespace) for namespace in sorted(namespaces)]
+    for subject in subjects:
+        entry, serving = subject.entry, subject.serving
+        objects.append(services[subject.index])
+        objects += scheduler.objective_objects(entry, serving)
+        objects += scheduler.rewrite_objects(entry, serving)
+        if entry["monitoring"] == "pod_monitor":
+            objects.append(pod_monitor_object(entry, serving))
+    return objects + routes
+
+
+def _routes(subjects: Sequence[Subject], inventory: Inventory, problems: Sequence[Problem]) -> list[dict[str, Any]]:
+    """Routes of groups and of the user, by namespace and name; a grant comes before the route that needs it."""
+    wrong = {problem.path[:2] for problem in problems if problem.model is None and problem.severity == ERROR}
+    good = {subject.index for subject in subjects}
+    models = {subject.key: subject.entry for subject in subjects}
+    rendered: list[tuple[tuple[str, str], list[dict[str, Any]]]] = []
+    for group in inventory.groups:
+        whole = all(member.index in good for member in group.members)
+        if group.members and whole and (_GROUPS, group.index) not in wrong:
+            entries = [member.entry for member in group.members]
+            route = group_route(group.settings, entries, inventory.platform["serving"])
+            rendered.append(((group.namespace, group.name), [route]))
+    for index, own in inventory.routes.items():
+        if (_ROUTES, index) not in wrong and _backends_are_there(own, models):
+            made = own_route(own, models, inventory.platform["serving"])
+            rendered.append(((own["namespace"], own["name"]), made))
+    return [item for _, items in sorted(rendered, key=lambda pair: pair[0]) for item in items]
+
+
+def _backends_are_there(route: Mapping[str, Any], models: Mapping[tuple[str, str], Any]) -> bool:
+    backends = [
+        backend
+        for rule in route["rules"]
+        for backend in [*rule.get("backends", []), *([rule["mirror"]] if "mirror" in rule else [])]
+    ]
+    return all(
+        (backend.get("namespace", route["namespace"]), backend["model"]) in models
+        for backend in backends
+        if "model" in backend
     )
-    namespaces = sorted({model["namespace"] for model in models})
-    return RenderResult(
-        objects=[
-            *(namespace_object(namespace) for namespace in namespaces),
-            *(service_object(model, platform["serving"]) for model in models),
-        ],
-        findings=pipeline.findings,
-        models=[_summary(model) for model in models],
-    )
 
 
-def _without_name(defaults: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in defaults.items() if key != "name"}
+def _with_errors(problems: Iterable[Problem]) -> set[int | None]:
+    return {problem.model for problem in problems if problem.severity == ERROR}
 
 
-def _summary(model: Mapping[str, Any]) -> ModelSummary:
+def _order(problem: Problem) -> tuple[bool, int, str]:
+    return problem.model is None, problem.model or 0, problem.code
+
+
+def _summary(subject: Subject) -> ModelSummary:
+    model, main = subject.entry, subject.pods[0]
+    scaling = model.get("scaling", {})
     return ModelSummary(
         name=model["name"],
         namespace=model["namespace"],
         uri=model["uri"],
         served_name=model.get("served_name", model["name"]),
-        replicas=model["replicas"],
+        replicas=scaling.get("min_replicas", 1) if main.replicas is None else main.replicas,
         gpu_product=model["gpu"].get("product"),
-        gpu_count=model["gpu"]["count"],
+        gpu_count=main.gpus,
         path=f"/{model['namespace']}/{model['name']}",
+        state=model["state"],
     )
+
+
+@cache
+def _checker() -> EntryChecker:
+    return EntryChecker(schema.inlined_schema("model"))
+
+
+@cache
+def _layer_checker() -> EntryChecker:
+    """For a part of an entry: nothing is required in it."""
+    return EntryChecker({**schema.inlined_schema("model"), "required": []})
+
+
+@cache
+def _schema_defaults() -> Defaults:
+    return defaults_of(schema.inlined_schema("model"))
+
+
+class _Layers:
+    """Defaults and named profiles, from which entries take what they leave out."""
+
+    def __init__(self, defaults: Mapping[str, Any], profiles: Mapping[str, Any]) -> None:
+        self.defaults = defaults
+        self.profiles = profiles
+        self._below: dict[tuple[str, ...], dict[str, Any]] = {}
+
+    def names(self, entry: Mapping[str, Any]) -> list[str]:
+        """Names of the profiles of an entry that are there."""
+        named = entry.get("profiles", self.defaults.get("profiles", []))
+        if not isinstance(named, (list, tuple)):
+            return []
+        return [name for name in named if isinstance(name, str) and isinstance(self.profiles.get(name), Mapping)]
+
+    def merged(self, entry: Mapping[str, Any]) -> dict[str, Any]:
+        """The entry over its profiles over the defaults over those of the schema."""
+        names = tuple(self.names(entry))
+        below = self._below.get(names)
+        if below is None:
+            layers = [_without(self.defaults, ("name",)), *(_without(self.profiles[name]) for name in names)]
+            below = self._below[names] = layered(layers)
+        return fill(merge(below, entry), _schema_defaults())
+
+    def place(self, entry: Any, path: KeyPath) -> KeyPath | None:
+        """Where below ``entry`` its value at ``path`` comes from; None when it is the entry's own."""
+        if not path or not isinstance(entry, Mapping) or has(entry, path):
+            return None
+        for name in reversed(self.names(entry)):
+            if has(self.profiles[name], path):
+                return (_PROFILES, name)
+        return (_DEFAULTS,) if has(self.defaults, path) else None
+
+
+def _without(layer: Mapping[str, Any], keys: Sequence[str] = _OF_AN_ENTRY) -> dict[str, Any]:
+    return {key: value for key, value in layer.items() if key not in keys}
 
 
 class _Findings:
     """Collects findings and gives each the place where its value was written.
 
-    A value that an entry takes from the defaults is reported at the defaults, once.
+    A value that an entry takes from a profile or the defaults is reported there, once.
     """
 
-    def __init__(self, entries: Sequence[Any], defaults: Mapping[str, Any], sources: Sources | None) -> None:
+    def __init__(self, entries: Sequence[Any], layers: _Layers, sources: Sources | None) -> None:
         renamed = [entry for entry in load().renamed if entry["in"] == "model"]
         self._report = Reporter(sources, renamed)
         self._entries = entries
-        self._defaults = defaults
+        self._layers = layers
         self._found: dict[Finding, None] = {}
 
     @property
     def findings(self) -> list[Finding]:
         return list(self._found)
 
-    def add_defaults_with_name(self) -> None:
-        if "name" in self._defaults:
-            self._add(
-                self._report.error(
-                    DEFAULTS_WITH_NAME,
-                    (_DEFAULTS, "name"),
-                    "no name: each model has its own",
-                    show(self._defaults["name"]),
-                    f"Remove name from {_DEFAULTS}.",
-                ),
-                None,
+    def add_mistakes_of_layers(self) -> None:
+        """What is wrong with defaults and profiles whoever uses them."""
+        if "name" in self._layers.defaults:
+            self._add_error(
+                DEFAULTS_WITH_NAME,
+                (_DEFAULTS, "name"),
+                "no name: each model has its own",
+                self._layers.defaults["name"],
             )
+        for name, profile in self._layers.profiles.items():
+            path: KeyPath = (_PROFILES, name)
+            wrong = _layer_checker().mistakes(profile)
+            self.add_located([replace(mistake, path=(*path, *mistake.path)) for mistake in wrong], base=len(path))
+            for key in _OF_AN_ENTRY:
+                if isinstance(profile, Mapping) and key in profile:
+                    self._add_error(PROFILE_WITH_NAME, (*path, key), f"no {key}: only a model has it", profile[key])
+
+    def add_unknown_profiles(self, index: int) -> None:
+        """Profiles that an entry names and that are not there."""
+        entry = self._entries[index]
+        named = entry.get("profiles", self._layers.defaults.get("profiles", []))
+        for position, name in enumerate(named if isinstance(named, (list, tuple)) else []):
+            if isinstance(name, str) and name not in self._layers.profiles:
+                close = schema.close_names(name, self._layers.profiles)
+                expected = schema.or_list(list(self._layers.profiles)) if self._layers.profiles else "no profile"
+                remedy = f"Did you mean {schema.or_list(close)}?" if close else f"Add it to {_PROFILES}, or remove it."
+                path: KeyPath = ("profiles", position)
+                base = self._base(index, path)
+                finding = self._report.error(UNKNOWN_PROFILE, (*base, *path), expected, show(name), remedy)
+                self._add(finding, index if base[0] == _MODELS else None)
 
     def add_mistakes(self, index: int, mistakes: Sequence[schema.SchemaMistake]) -> None:
         for mistake in mistakes:
@@ -158,18 +394,24 @@ class _Findings:
             for finding in self._report.of_schema([located], base=len(base)):
                 self._add(finding, index if base[0] == _MODELS else None)
 
+    def add_located(self, mistakes: Sequence[schema.SchemaMistake], base: int = 2) -> None:
+        """Mistakes whose paths start at the top of the inventory."""
+        for finding in self._report.of_schema(mistakes, base=base):
+            self._add(finding, None)
+
     def add_problems(self, problems: Sequence[Problem]) -> None:
         for problem in problems:
-            base = self._base(problem.model, problem.path)
+            base = () if problem.model is None else self._base(problem.model, problem.path)
             make = self._report.error if problem.severity == ERROR else self._report.warning
             path = (*base, *problem.path)
             self._add(make(problem.code, path, problem.expected, problem.found, problem.remedy), problem.model)
 
     def _base(self, index: int, path: KeyPath) -> KeyPath:
-        entry = self._entries[index]
-        if path and not has(entry, path) and has(self._defaults, path):
-            return (_DEFAULTS,)
-        return (_MODELS, index)
+        return self._layers.place(self._entries[index], path) or (_MODELS, index)
+
+    def _add_error(self, code: str, path: KeyPath, expected: str, found: Any) -> None:
+        remedy = f"Remove {path[-1]} from {'.'.join(map(str, path[:-1]))}."
+        self._add(self._report.error(code, path, expected, show(found), remedy), None)
 
     def _add(self, finding: Finding, index: int | None) -> None:
         if index is not None:

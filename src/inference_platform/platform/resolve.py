@@ -296,16 +296,14 @@ def _serving(choice: _Choice, catalog: Catalog, namespaces: Mapping[str, str]) -
     provider = catalog.providers[choice.provider]
     registry = catalog.distributions[choice.distribution].get("pull_secret_registry")
     return {
-        "api_version": serving["api_version"],
+        **serving,
+        "release": choice.release["release"],
         "gateway": {
             "name": serving["gateway"],
             "namespace": namespaces["applications"],
             "address_required": provider["gateway_gate"] == "Programmed",
         },
-        "endpoint_picker": serving["endpoint_picker"],
-        "scheduler_containers": list(serving["scheduler_containers"]),
-        "args_pass_through_shell": serving["args_pass_through_shell"],
-        "scheduler_config": serving["scheduler_config"],
+        "presets": dict(choice.release["presets"]),
         "pull_secret": choice.release["pull_secret"] if registry else None,
         "gpu": provider["gpu"],
     }

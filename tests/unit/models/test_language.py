@@ -73,24 +73,24 @@ def test_what_is_right_is_accepted(findings, changes):
 
 BAD = [
     # names (models.md 1.3)
-    ({"name": "Qwen"}, "IP-INV-004", "name"),
-    ({"name": "3-small"}, "IP-INV-004", "name"),
-    ({"name": "qwen-"}, "IP-INV-004", "name"),
-    ({"name": "qwen.2"}, "IP-INV-004", "name"),
-    ({"name": "a" * 40}, "IP-INV-004", "name"),
-    ({"name": ""}, "IP-INV-004", "name"),
-    ({"name": 3}, "IP-INV-003", "name"),
+    ({"name": "Qwen"}, "IP-MOD-131", "name"),
+    ({"name": "3-small"}, "IP-MOD-131", "name"),
+    ({"name": "qwen-"}, "IP-MOD-131", "name"),
+    ({"name": "qwen.2"}, "IP-MOD-131", "name"),
+    ({"name": "a" * 40}, "IP-MOD-131", "name"),
+    ({"name": ""}, "IP-MOD-131", "name"),
+    ({"name": 3}, "IP-MOD-131", "name"),
     ({"name": None}, "IP-INV-005", "name"),
     ({"namespace": "Team_A"}, "IP-INV-004", "namespace"),
     ({"namespace": "a" * 64}, "IP-INV-004", "namespace"),
     ({"namespace": None}, "IP-INV-005", "namespace"),
     # source (models.md 1.2, mistake 27)
     ({"uri": None}, "IP-INV-005", "uri"),
-    ({"uri": "Qwen/Qwen2.5"}, "IP-INV-004", "uri"),
-    ({"uri": "https://huggingface.co/Qwen/Qwen2.5"}, "IP-INV-004", "uri"),
-    ({"uri": "gs://bucket/model"}, "IP-INV-004", "uri"),
-    ({"uri": "hf://"}, "IP-INV-004", "uri"),
-    ({"uri": "hf://a b"}, "IP-INV-004", "uri"),
+    ({"uri": "Qwen/Qwen2.5"}, "IP-MOD-127", "uri"),
+    ({"uri": "https://huggingface.co/Qwen/Qwen2.5"}, "IP-MOD-127", "uri"),
+    ({"uri": "gs://bucket/model"}, "IP-MOD-127", "uri"),
+    ({"uri": "hf://"}, "IP-MOD-127", "uri"),
+    ({"uri": "hf://a b"}, "IP-MOD-127", "uri"),
     ({"uri": "hf://a/b/c"}, "IP-MOD-003", "uri"),
     ({"uri": "oci://image"}, "IP-MOD-003", "uri"),
     ({"uri": "pvc://Claim_1/x"}, "IP-MOD-003", "uri"),
@@ -103,7 +103,8 @@ BAD = [
     ({"replicas": True}, "IP-INV-003", "replicas"),
     ({"gpu": None}, "IP-INV-005", "gpu"),
     ({"gpu": 1}, "IP-INV-003", "gpu"),
-    ({"gpu": {"count": 0}}, "IP-INV-004", "gpu.count"),
+    ({"gpu": {"count": -1}}, "IP-INV-004", "gpu.count"),
+    ({"gpu": {"count": 0}}, "IP-MOD-116", "gpu.count"),
     ({"gpu": {"count": "1"}}, "IP-INV-003", "gpu.count"),
     ({"gpu": {"product": "NVIDIA L4"}}, "IP-INV-004", "gpu.product"),
     ({"resources": {"cpu": "four"}}, "IP-INV-004", "resources.cpu"),
@@ -113,8 +114,8 @@ BAD = [
     # arguments and environment
     ({"args": "--max-model-len 8192"}, "IP-INV-003", "args"),
     ({"args": ["--max-model-len", 8192]}, "IP-INV-003", "args[1]"),
-    ({"env": {"PYTHONHASHSEED": 42}}, "IP-INV-003", "env.PYTHONHASHSEED"),
-    ({"env": {"A": True}}, "IP-INV-003", "env.A"),
+    ({"env": {"PYTHONHASHSEED": 42}}, "IP-MOD-124", "env.PYTHONHASHSEED"),
+    ({"env": {"A": True}}, "IP-MOD-124", "env.A"),
     ({"env": {"1A": "x"}}, "IP-INV-004", "env"),
     ({"args": ["--port", "1"]}, "IP-MOD-004", "args[0]"),
     ({"args": ["--served_model_name=x"]}, "IP-MOD-004", "args[0]"),
@@ -191,7 +192,7 @@ def test_a_claim_for_one_pod_is_fine(findings):
 
 
 def test_all_mistakes_of_all_models_are_told_at_once(findings):
-    found = findings(model(replicas=-1, gpu={"count": 0}), model(name="b", uri="ftp://x"))
+    found = findings(model(replicas=-1, gpu={"count": -1}), model(name="b", uri="ftp://x"))
     assert [finding.where for finding in found] == [
         "models[0].gpu.count (qwen)",
         "models[0].replicas (qwen)",
@@ -226,9 +227,9 @@ def test_a_finding_names_file_and_line_of_the_value(aws, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "group_vars").mkdir()
     (tmp_path / "group_vars/all.yml").write_text(
-        "models:\n  - name: qwen\n    gpu:\n      count: 0\nmodel_defaults:\n  replicas: -1\n", encoding="utf-8"
+        "models:\n  - name: qwen\n    gpu:\n      count: -1\nmodel_defaults:\n  replicas: -1\n", encoding="utf-8"
     )
-    entry = model(gpu={"count": 0})
+    entry = model(gpu={"count": -1})
     found = render([entry], {"replicas": -1}, aws, Sources.load([tmp_path])).findings
     assert [finding.where for finding in found] == [
         "group_vars/all.yml:4 models[0].gpu.count (qwen)",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from inference_platform.models.merge import has, merge, plain, with_schema_defaults
-from inference_platform.schema import load_schema
+from inference_platform.schema import inlined_schema
 
 
 @pytest.mark.parametrize(
@@ -32,12 +32,23 @@ def test_merging_leaves_its_inputs_alone():
 
 
 def test_defaults_of_the_schema_reach_into_mappings_that_are_there():
-    filled = with_schema_defaults({"gpu": {"product": "A"}}, load_schema("model"))
-    assert filled == {"gpu": {"product": "A", "count": 1}, "replicas": 1}
+    filled = with_schema_defaults({"router": {"hostnames": ["a"]}}, inlined_schema("model"))
+    assert filled["router"] == {"hostnames": ["a"], "route": "managed"}
+    assert filled["state"] == "present"
 
 
 def test_a_mapping_that_is_not_there_is_not_made_up():
-    assert "gpu" not in with_schema_defaults({}, load_schema("model"))
+    assert "router" not in with_schema_defaults({}, inlined_schema("model"))
+
+
+def test_of_replicas_and_scaling_the_stronger_layer_counts():
+    assert merge({"replicas": 2}, {"scaling": {"max_replicas": 4}}) == {"scaling": {"max_replicas": 4}}
+    assert merge({"scaling": {"max_replicas": 4}}, {"replicas": 2}) == {"replicas": 2}
+
+
+def test_replicas_and_scaling_in_one_layer_both_stay_for_the_rules_to_see():
+    both = {"replicas": 2, "scaling": {"max_replicas": 4}}
+    assert merge({}, both) == both
 
 
 def test_special_kinds_of_values_become_plain_ones():
