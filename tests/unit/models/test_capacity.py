@@ -10,7 +10,16 @@ from typing import Any
 import pytest
 
 from inference_platform.models import ModelSummary
-from inference_platform.models.capacity import AFTER_STOPPING, DOES_NOT_FIT, FITS, CapacityPlan, as_text, check, plan
+from inference_platform.models.capacity import (
+    AFTER_STOPPING,
+    DOES_NOT_FIT,
+    FITS,
+    CapacityPlan,
+    ModelPlan,
+    as_text,
+    check,
+    plan,
+)
 from inference_platform.models.capacity.demand import group_size, needs_of, of_service
 from inference_platform.models.capacity.nodes import read_node, refusal
 from inference_platform.models.capacity.packing import Place
@@ -552,6 +561,16 @@ def test_a_model_larger_than_the_cluster_does_not_fit_whatever_stops():
     assert answers(found)["many"] == DOES_NOT_FIT
 
 
+def test_an_answer_for_one_model_is_not_taken_over_by_another_that_asks_for_more():
+    def wanting(name: str, cpu: str) -> dict[str, Any]:
+        return service(name, 2, template={"requests": {"cpu": cpu}})
+
+    nodes = [node("a", 2, allocatable={"cpu": "4"}), node("b", 2, allocatable={"cpu": "16"})]
+    running = [pod_of("x", "a", 2, "x"), pod_of("y", "b", 2, "y")]
+    found = plan([service("y", 2), service("x", 2), wanting("little", "2"), wanting("much", "8")], nodes, running)
+    assert [item.stop for item in found.models[2:]] == [(("team", "x"),), (("team", "y"),)]
+
+
 # Text
 
 
@@ -667,21 +686,26 @@ def test_the_order_in_which_things_are_listed_changes_nothing(seed):
 def test_stopping_what_the_plan_names_makes_the_model_fit(seed):
     wanted, nodes, running = _random_case(seed)
     found = plan(wanted, nodes, running)
-    by_name = {item["metadata"]["name"]: item for item in wanted}
     for item in found.models:
-        if item.stop:
-            stopped = {name for _, name in item.stop}
-            beside = [
-                one
-                for one in running
-                if one["metadata"]["labels"]["app.kubernetes.io/name"] not in {*stopped, *by_name}
-            ]
-            beside += [
-                _taken(place) for other in found.models if other.model[1] not in stopped for place in other.places
-            ]
-            rest = copy.deepcopy(by_name[item.model[1]])
-            rest["spec"]["replicas"] = item.missing
-            assert answers(plan([rest], nodes, beside)) == {item.model[1]: FITS}
+        assert not item.stop or _fits_without(found, item, item.stop, wanted, nodes, running)
+
+
+def _exclusive(item: ModelPlan, wanted: list[Any]) -> bool:
+    """Which domains a model has already is lost when its pods are turned into pods of others."""
+    return any(one["metadata"]["annotations"] for one in wanted if one["metadata"]["name"] == item.model[1])
+
+
+def _fits_without(
+    found: CapacityPlan, item: ModelPlan, stopped: Any, wanted: list[Any], nodes: list[Any], running: list[Any]
+) -> bool:
+    """Whether what a model misses fits when some others stop and all else stays where the plan has it."""
+    by_name = {one["metadata"]["name"]: one for one in wanted}
+    gone = {name for _, name in stopped}
+    beside = [one for one in running if one["metadata"]["labels"]["app.kubernetes.io/name"] not in {*gone, *by_name}]
+    beside += [_taken(place) for other in found.models if other.model[1] not in gone for place in other.places]
+    rest = copy.deepcopy(by_name[item.model[1]])
+    rest["spec"]["replicas"] = item.missing
+    return answers(plan([rest], nodes, beside)) == {item.model[1]: FITS}
 
 
 def _taken(place: Place) -> dict[str, Any]:
@@ -693,6 +717,28 @@ def _taken(place: Place) -> dict[str, Any]:
         "spec": {"nodeName": place.node, "containers": [{"resources": {"requests": requests}}]},
         "status": {"phase": "Running"},
     }
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_no_single_model_would_do_where_several_are_named(seed):
+    wanted, nodes, running = _random_case(seed)
+    found = plan(wanted, nodes, running)
+    for item in found.models:
+        if len(item.stop) > 1 and not _exclusive(item, wanted):
+            for other in found.models:
+                assert other.model == item.model or not _fits_without(
+                    found, item, [other.model], wanted, nodes, running
+                )
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_none_of_the_named_models_can_be_left_out(seed):
+    wanted, nodes, running = _random_case(seed)
+    found = plan(wanted, nodes, running)
+    for item in found.models:
+        for left_out in () if _exclusive(item, wanted) else item.stop:
+            stopped = [model for model in item.stop if model != left_out]
+            assert not _fits_without(found, item, stopped, wanted, nodes, running)
 
 
 @pytest.mark.parametrize("seed", range(40))

@@ -52,7 +52,7 @@ class Room:
 
     def free(self, index: int, resource: str) -> float:
         """What is left of a resource on a node: infinity when the node does not say how much it has."""
-        return self._column(resource)[index]
+        return self.column(resource)[index]
 
     def free_amounts(self, index: int, resources: Iterable[str]) -> dict[str, int | None]:
         """What is left of some resources; None stands for unknown."""
@@ -62,16 +62,16 @@ class Room:
     def take(self, index: int, requests: Requests) -> None:
         """Occupy part of a node. It may be occupied beyond what it has."""
         for resource, count in requests:
-            self._column(resource)[index] -= count
+            self.column(resource)[index] -= count
 
     def give(self, index: int, requests: Requests) -> None:
         """Undo ``take``."""
         for resource, count in requests:
-            self._column(resource)[index] += count
+            self.column(resource)[index] += count
 
     def fits(self, index: int, needs: Needs) -> bool:
         """Whether there is room for one more such pod; not whether it may go there."""
-        return all(self._column(resource)[index] >= count for resource, count in needs.requests)
+        return all(self.column(resource)[index] >= count for resource, count in needs.requests)
 
     def eligible(self, needs: Needs) -> tuple[int, ...]:
         """Nodes to which such a pod may go when they are empty, in order."""
@@ -85,19 +85,19 @@ class Room:
         """The node with room that is left with the least; pods without devices keep off nodes that have some."""
         fitting = list(self.eligible(needs) if among is None else among)
         for resource, count in needs.requests:
-            column = self._column(resource)
+            column = self.column(resource)
             fitting = [index for index in fitting if column[index] >= count]
         if not fitting:
             return None
         device = device_of(needs)
         if device is None:
-            free = self._column(CPU)
+            free = self.column(CPU)
             return min(fitting, key=lambda index: (self._has_devices[index], free[index]))
-        return min(fitting, key=self._column(device).__getitem__)
+        return min(fitting, key=self.column(device).__getitem__)
 
     def slots(self, needs: Needs, among: Iterable[int]) -> int:
         """How many such pods there is room for on the given nodes."""
-        columns = [(self._column(resource), count) for resource, count in needs.requests]
+        columns = [(self.column(resource), count) for resource, count in needs.requests]
         total = 0.0
         for index in among:
             total += max(0, min((column[index] // count for column, count in columns), default=0))
@@ -169,7 +169,8 @@ class Room:
             known = self._alike[keys] = [tuple(indices) for indices in groups.values()]
         return known
 
-    def _column(self, resource: str) -> list[float]:
+    def column(self, resource: str) -> list[float]:
+        """What is left of a resource on each node. The list itself, so that a change counts."""
         column = self._columns.get(resource)
         if column is None:
             totals = (node.has(resource) for node in self.nodes)

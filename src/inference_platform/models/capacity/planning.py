@@ -18,7 +18,7 @@ from inference_platform.models.capacity.nodes import (
 )
 from inference_platform.models.capacity.packing import Packing, Place, Requests, Room, by_node, device_of, total_of
 from inference_platform.models.capacity.resources import BASIC, CPU
-from inference_platform.models.capacity.stopping import Missing, to_stop
+from inference_platform.models.capacity.stopping import Missing, Search
 
 FITS = "fits"
 AFTER_STOPPING = "fits after stopping"
@@ -108,6 +108,15 @@ def plan_demands(demands: Sequence[Demand], seen: Snapshot) -> CapacityPlan:
     return _Planner(demands, seen).plan()
 
 
+@dataclass(frozen=True)
+class _Answer:
+    """Which models to stop for what a model misses."""
+
+    model: Key
+    missing: Sequence[Missing]
+    stop: tuple[Key, ...] | None
+
+
 class _Planner:
     def __init__(self, demands: Sequence[Demand], seen: Snapshot) -> None:
         self._demands = demands
@@ -117,7 +126,7 @@ class _Planner:
         self._packing = Packing(self._room)
         self._holdings: Holdings = {}
         self._holders: dict[str, list[tuple[str, Mapping[str, int]]]] = {}
-        self._stops: dict[tuple[Any, ...], tuple[Key, ...] | None] = {}
+        self._stops: dict[Key, tuple[Key, ...] | None] = {}
         self._told: dict[tuple[Needs, int], tuple[Obstacle, ...]] = {}
         self._possible: dict[tuple[Any, ...], bool] = {}
         self._own: dict[tuple[Key, str], list[RunningPod]] = {}
@@ -134,6 +143,7 @@ class _Planner:
                 self._keep_running(pods)
         self._packing.add(self._demands)
         self._note_holdings()
+        self._find_stops()
         models = tuple(self._answer(demand) for demand in self._demands)
         resources = sorted({resource for node in self._room.nodes for resource in node.total})
         left = {node.name: self._room.free_amounts(index, resources) for index, node in enumerate(self._room.nodes)}
@@ -189,9 +199,7 @@ class _Planner:
         sets = tuple(self._set_plan(pods) for pods in demand.sets)
         if not any(item.missing for item in sets):
             return ModelPlan(demand.model, FITS, sets, not_judged=demand.not_judged)
-        stop = None
-        if not any(item.impossible for item in sets):
-            stop = self._to_stop(demand.model, [Missing(item.pods, item.missing) for item in sets if item.missing])
+        stop = self._stops.get(demand.model)
         answer = DOES_NOT_FIT if stop is None else AFTER_STOPPING
         return ModelPlan(demand.model, answer, sets, stop or (), demand.not_judged)
 
@@ -216,12 +224,38 @@ class _Planner:
             self._possible[kind] = Room(self._room.nodes).place_replica(pods) is not None
         return self._possible[kind]
 
-    def _to_stop(self, model: Key, missing: Sequence[Missing]) -> tuple[Key, ...] | None:
-        kind = tuple((item.pods.pods, item.pods.exclusive_topology, item.replicas) for item in missing)
-        if kind not in self._stops or model in (self._stops[kind] or ()):
-            holdings = {key: held for key, held in self._holdings.items() if key != model}
-            self._stops[kind] = to_stop(missing, self._room, holdings, self._stopping_order)
-        return self._stops[kind]
+    def _find_stops(self) -> None:
+        """What to stop for each model that does not fit, the least demanding first: its answer may do for others."""
+        waiting = []
+        for demand in self._demands:
+            missing = [Missing(pods, self._packing.missing(pods)) for pods in demand.sets]
+            missing = [item for item in missing if item.replicas]
+            if missing and all(self._is_possible(item.pods) for item in missing):
+                waiting.append((demand.model, missing))
+        known: dict[tuple[Any, ...], list[_Answer]] = {}
+        for model, missing in sorted(waiting, key=lambda item: [part.pods.hardest.requests for part in item[1]]):
+            answers = known.setdefault(_kind(missing), [])
+            search = Search(missing, self._room, {key: held for key, held in self._holdings.items() if key != model})
+            earlier = next((answer for answer in answers if self._does_for(answer, model, missing, search)), None)
+            if earlier is not None:
+                self._stops[model] = earlier.stop
+            else:
+                self._stops[model] = search.smallest(self._stopping_order)
+                answers.append(_Answer(model, missing, self._stops[model]))
+
+    def _does_for(self, answer: _Answer, model: Key, missing: Sequence[Missing], search: Search) -> bool:
+        """Whether the answer for a model that asks for no more is the smallest for this one as well.
+
+        If it is enough, only stopping the other model itself, which it could not propose, may be better.
+        """
+        if model in (answer.stop or ()) or not _at_most(answer.missing, missing):
+            return False
+        other_may_help = bool(self._holdings.get(answer.model))
+        if answer.stop is None:
+            return not other_may_help
+        if len(answer.stop) > 1 and other_may_help and (len(answer.stop) > 2 or search.enough((answer.model,))):
+            return False
+        return search.enough(answer.stop)
 
     def _stopping_order(self, model: Key) -> tuple[object, ...]:
         """Which model is rather stopped: one that is not listed, then the smallest, then the last one listed."""
@@ -262,6 +296,31 @@ class _Planner:
                 if requests.get(resource):
                     held[holder] = held.get(holder, 0) + requests[resource]
         return tuple(sorted(held, key=lambda holder: (-held[holder], holder)))
+
+
+def _kind(missing: Sequence[Missing]) -> tuple[Any, ...]:
+    """What must be equal so that one answer may do for another model: everything but CPU, memory and the like."""
+    return tuple(
+        (
+            item.replicas,
+            item.pods.exclusive_topology,
+            *(
+                (pod.selector, pod.tolerations, pod.affinity, *_devices(dict(pod.requests)).items())
+                for pod in item.pods.pods
+            ),
+        )
+        for item in missing
+    )
+
+
+def _at_most(one: Sequence[Missing], other: Sequence[Missing]) -> bool:
+    """Whether no pod of the first asks for more of anything than that of the second."""
+    return all(
+        count <= theirs.asks(resource)
+        for mine, item in zip(one, other, strict=True)
+        for pod, theirs in zip(mine.pods.pods, item.pods.pods, strict=True)
+        for resource, count in pod.requests
+    )
 
 
 def _devices(requests: Mapping[str, int]) -> Mapping[str, int]:

@@ -18,6 +18,7 @@ from inference_platform.models.capacity.packing import Requests, Room
 _PAIRED = 40
 
 Holding = Sequence[tuple[int, Requests]]
+Order = Callable[[Key], tuple[object, ...]]
 
 
 @dataclass(frozen=True)
@@ -28,60 +29,56 @@ class Missing:
     replicas: int
 
 
-def to_stop(
-    missing: Sequence[Missing],
-    room: Room,
-    holdings: Mapping[Key, Holding],
-    order: Callable[[Key], tuple[object, ...]],
-) -> tuple[Key, ...] | None:
-    """Models of ``holdings`` to stop so that all that is missing fits; None if all of them are not enough.
-
-    ``order`` says which model is rather stopped than another. ``room`` is left as it was.
-    """
-    search = _Search(missing, room, holdings)
-    candidates = sorted(search.candidates, key=order)
-    if not search.enough(candidates):
-        return None
-    for key in candidates:
-        if search.enough((key,)):
-            return (key,)
-    helpful = sorted(candidates, key=lambda key: (-search.gain(key), order(key)))[:_PAIRED]
-    pairs = combinations(sorted(helpful, key=order), 2)
-    for pair in sorted(pairs, key=lambda pair: order(pair[1])):
-        if search.enough(pair):
-            return pair
-    return search.reduced(candidates)
-
-
-class _Search:
-    """Tries out what fits when models stop."""
+class Search:
+    """Tries out what fits when models stop. The room is left as it was after each question."""
 
     def __init__(self, missing: Sequence[Missing], room: Room, holdings: Mapping[Key, Holding]) -> None:
         self._missing = missing
         self._room = room
-        self._eligible = [frozenset(room.eligible(item.pods.hardest)) for item in missing]
-        wanted = frozenset[int]().union(*self._eligible)
         self._holdings = holdings
-        self.candidates = [key for key, held in holdings.items() if any(index in wanted for index, _ in held)]
-        self._slots = [
-            room.slots(item.pods.hardest, eligible) for item, eligible in zip(missing, self._eligible, strict=True)
+        self._eligible = [frozenset(room.eligible(item.pods.hardest)) for item in missing]
+        self._columns = [
+            [(room.column(resource), count) for resource, count in item.pods.hardest.requests] for item in missing
         ]
-        self._alone: dict[Key, list[int]] = {}
+        self._resources = {resource for item in missing for needs in item.pods.pods for resource, _ in needs.requests}
+        self._equal = [len(set(item.pods.pods)) == 1 for item in missing]
         self._needed = [item.replicas * len(item.pods.pods) for item in missing]
+        self._slots = self._slots_on(self._eligible)
+        self._nodes: dict[Key, frozenset[int]] = {}
+        self._held: dict[Key, list[tuple[list[float], int, int]]] = {}
+        self._alone: dict[Key, list[int]] = {}
 
-    def gain(self, key: Key) -> int:
-        """Pods for which one model makes room."""
-        return sum(self._without_one(key)) - sum(self._slots)
+    def smallest(self, order: Order) -> tuple[Key, ...] | None:
+        """Models to stop so that all that is missing fits; None if all of them are not enough.
+
+        ``order`` says which model is rather stopped than another.
+        """
+        wanted = frozenset[int]().union(*self._eligible)
+        candidates = sorted((key for key in self._holdings if self._nodes_of(key) & wanted), key=order)
+        if not self.enough(candidates):
+            return None
+        for key in candidates:
+            if self.enough((key,)):
+                return (key,)
+        helpful = sorted(candidates, key=lambda key: (-self._gain(key), order(key)))[:_PAIRED]
+        pairs = combinations(sorted(helpful, key=order), 2)
+        for pair in sorted(pairs, key=lambda pair: order(pair[1])):
+            if self.enough(pair):
+                return pair
+        return self._reduced(candidates)
 
     def enough(self, stopped: Sequence[Key]) -> bool:
         """Whether everything fits without these models."""
-        slots = self._without_one(stopped[0]) if len(stopped) == 1 else self._slots_without(stopped)
-        if not self._could_be_enough(slots):
+        if not self._could_be_enough(self._slots_without(stopped)):
             return False
         with self._without(stopped):
             return self._all_fit()
 
-    def reduced(self, candidates: Sequence[Key]) -> tuple[Key, ...]:
+    def _gain(self, key: Key) -> int:
+        """Pods for which one model makes room."""
+        return sum(self._slots_without((key,))) - sum(self._slots)
+
+    def _reduced(self, candidates: Sequence[Key]) -> tuple[Key, ...]:
         """Of all candidates, which are enough, those that cannot be left out; the last ones are left out first."""
         stopped = set(candidates)
         slots = self._slots_without(candidates)
@@ -105,29 +102,35 @@ class _Search:
     def _could_be_enough(self, slots: Sequence[int]) -> bool:
         """Necessary, and cheap: room for the pods of each set, taken alone. Unknown for groups of unequal pods."""
         return all(
-            count >= needed or len(set(item.pods.pods)) > 1
-            for count, needed, item in zip(slots, self._needed, self._missing, strict=True)
+            count >= needed or not equal for count, needed, equal in zip(slots, self._needed, self._equal, strict=True)
         )
 
-    def _without_one(self, key: Key) -> list[int]:
-        known = self._alone.get(key)
-        if known is None:
-            known = self._alone[key] = self._slots_without((key,))
-        return known
-
     def _slots_without(self, stopped: Sequence[Key]) -> list[int]:
+        """Pods of each set, taken alone, for which there is room when these models have stopped."""
+        if len(stopped) == 1 and stopped[0] in self._alone:
+            return self._alone[stopped[0]]
+        if len(stopped) == 2 and not self._nodes_of(stopped[0]) & self._nodes_of(stopped[1]):
+            one, other = (self._slots_without((key,)) for key in stopped)
+            return [first + second - now for first, second, now in zip(one, other, self._slots, strict=True)]
         affected = self._affected(stopped)
         before = self._slots_on(affected)
         with self._without(stopped):
             after = self._slots_on(affected)
-        return [slots + more - less for slots, more, less in zip(self._slots, after, before, strict=True)]
+        found = [slots + more - less for slots, more, less in zip(self._slots, after, before, strict=True)]
+        if len(stopped) == 1:
+            self._alone[stopped[0]] = found
+        return found
 
     def _affected(self, keys: Sequence[Key]) -> list[frozenset[int]]:
-        nodes = {index for key in keys for index, _ in self._holdings[key]}
+        nodes = frozenset[int]().union(*(self._nodes_of(key) for key in keys))
         return [eligible & nodes for eligible in self._eligible]
 
-    def _slots_on(self, affected: Sequence[Iterable[int]]) -> list[int]:
-        return [self._room.slots(item.pods.hardest, nodes) for item, nodes in zip(self._missing, affected, strict=True)]
+    def _slots_on(self, groups: Sequence[Iterable[int]]) -> list[int]:
+        """The same as ``Room.slots`` for each set, without looking up columns again and again."""
+        return [
+            int(sum(max(0, min(column[index] // count for column, count in columns)) for index in nodes))
+            for columns, nodes in zip(self._columns, groups, strict=True)
+        ]
 
     def _all_fit(self) -> bool:
         taken: list[tuple[int, Requests]] = []
@@ -160,9 +163,27 @@ class _Search:
             self._room.domains = domains
 
     def _give(self, key: Key) -> None:
-        for index, requests in self._holdings[key]:
-            self._room.give(index, requests)
+        for column, index, count in self._held_by(key):
+            column[index] += count
 
     def _take(self, key: Key) -> None:
-        for index, requests in self._holdings[key]:
-            self._room.take(index, requests)
+        for column, index, count in self._held_by(key):
+            column[index] -= count
+
+    def _held_by(self, key: Key) -> list[tuple[list[float], int, int]]:
+        """What a model holds of the resources that matter."""
+        held = self._held.get(key)
+        if held is None:
+            held = self._held[key] = [
+                (self._room.column(resource), index, count)
+                for index, requests in self._holdings[key]
+                for resource, count in requests
+                if resource in self._resources
+            ]
+        return held
+
+    def _nodes_of(self, key: Key) -> frozenset[int]:
+        nodes = self._nodes.get(key)
+        if nodes is None:
+            nodes = self._nodes[key] = frozenset(index for index, _ in self._holdings[key])
+        return nodes
