@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import time
+from pathlib import Path
 from typing import Any, ClassVar
 
+from ansible.errors import AnsibleActionFail
+from ansible.utils.display import Display
+from ansible_collections.inference.platform.plugins.plugin_utils import handover
+from ansible_collections.inference.platform.plugins.plugin_utils.live import Waiting
 from ansible_collections.inference.platform.plugins.plugin_utils.platform_action import (
     CONNECTION,
     PlatformAction,
@@ -11,84 +17,82 @@ from ansible_collections.inference.platform.plugins.plugin_utils.platform_action
     result_of,
 )
 
-MODEL_LABEL = "inference-platform.io/model"
+ANY_NUMBER = -1
 
 
 class ActionModule(PlatformAction):
-    """Renders all models, then applies in three batches: namespaces, pull secret, models."""
+    """Applies all models in one batch, with their namespaces and pull secrets, and removes what is not listed."""
 
     ARGUMENTS: ClassVar = {
         **CONNECTION,
-        "models": {"type": "list", "elements": "dict", "required": True},
-        "model_defaults": {"type": "dict", "default": {}},
+        "rendered": {"type": "path", "required": True},
         "platform": {"type": "dict", "required": True},
-        "pull_secret_file": {"type": "path", "required": True},
+        "pull_secret_file": {"type": "path"},
         "prune": {"type": "bool", "default": True},
+        "only": {"type": "list", "elements": "str", "default": []},
+        "delete": {"type": "str", "default": ""},
+        "recreate": {"type": "list", "elements": "str", "default": []},
     }
 
     def perform(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        from inference_platform.cluster import apply, secrets
-        from inference_platform.cluster.objects import Ref
-        from inference_platform.findings import InventoryError
-        from inference_platform.models import render
+        from inference_platform.cluster import models
 
-        platform = arguments["platform"]
-        rendered = render(arguments["models"], arguments["model_defaults"], platform)
-        if not rendered.ok:
-            raise InventoryError(rendered.findings)
-        cluster = self.connect(arguments)
-        namespaces = [item for item in rendered.objects if item["kind"] == "Namespace"]
-        services = [item for item in rendered.objects if item["kind"] != "Namespace"]
-        outcomes = [
-            apply.apply(cluster, namespaces, check=self.check),
-            secrets.apply_pull_secret(
-                cluster,
-                platform["pull_secret"]["name"],
-                [item["metadata"]["name"] for item in namespaces],
-                arguments["pull_secret_file"],
-                check=self.check,
-            ),
-            apply.apply(cluster, services, check=self.check),
-        ]
-        if arguments["prune"]:
-            kinds = [(platform["serving"]["api_version"], "LLMInferenceService")]
-            keep = [Ref.of(item) for item in services]
-            outcomes.append(apply.prune(cluster, kinds, MODEL_LABEL, keep, check=self.check))
-        result = result_of(outcomes, unchanged=f"{quantity(len(services), 'model')} as wanted")
-        result["models"] = [f"{model.namespace}/{model.name}" for model in rendered.models]
-        api_version = platform["serving"]["api_version"]
-        result["checks"] = [check for model in rendered.models for check in ready_checks(model, api_version)]
-        return result
-
-
-def ready_checks(model: Any, api_version: str) -> list[dict[str, Any]]:
-    """The gate checks of one model: Ready at its current generation, and rolled out.
-
-    Ready alone does not tell: it stays True while the pods of the last generation serve
-    and those of this one wait for a GPU.
-    """
-    checks = [
-        {
-            "check": "condition",
-            "api_version": api_version,
-            "kind": "LLMInferenceService",
-            "name": model.name,
-            "namespace": model.namespace,
-            "type": "Ready",
-            "status": "True",
-            "generation": "current",
-            "explain": "A model is Ready when its pods serve, its scheduler runs and the gateway has its route.",
-            "next": f"kubectl -n {model.namespace} describe llminferenceservice {model.name}",
-        }
-    ]
-    if model.replicas:
-        checks.append(
-            {
-                "check": "deployment",
-                "namespace": model.namespace,
-                "name": f"{model.name}-kserve",
-                "explain": "Until all pods are replaced, the old ones serve; a new one needs a GPU beside them.",
-                "next": f"kubectl -n {model.namespace} get pods --selector app.kubernetes.io/name={model.name}",
-            }
+        rendered, platform = handover.take(arguments["rendered"]), arguments["platform"]
+        choice = models.Choice(
+            only=frozenset(arguments["only"]),
+            prune=arguments["prune"],
+            removals=removals(arguments["delete"]),
+            absent=frozenset(getattr(rendered, "absent", ())),
+            recreate=frozenset(arguments["recreate"]),
         )
-    return checks
+        secret = arguments["pull_secret_file"]
+        line, began = Waiting(Display()), time.monotonic()
+        result = models.apply_models(
+            self.connect(arguments, workers=models.WORKERS),
+            rendered.objects,
+            choice=choice,
+            pull_secret=models.PullSecret(platform["pull_secret"]["name"], Path(secret)) if secret else None,
+            check=self.check,
+            on_progress=lambda what, done, total: line.count(
+                time.monotonic() - began, "applying", f"{what}, {done} of {total}"
+            ),
+        )
+        return self._told(result)
+
+    def _told(self, result: Any) -> dict[str, Any]:
+        outcome = result.outcome()
+        words = [word for word in outcome.values() if word != "unchanged"]
+        told = result_of([result], unchanged=f"{quantity(len(result.models), 'model')} as wanted", diff=self.diff)
+        if not result.errors:
+            told["msg"] = sentence(words, len(result.models)) or told["msg"]
+        told.update(
+            models=result.models,
+            touched=sorted(model for model, word in outcome.items() if word in ("created", "changed", "recreated")),
+            failed_models=result.failed,
+            warnings=result.notes,
+        )
+        if result.errors:
+            told["msg"] = f"{sentence(words, len(result.models)) or 'Nothing could be done'}.\n{told['msg']}"
+        return told
+
+
+def sentence(words: list[str], total: int) -> str:
+    """What became of the models: "2 created, 1 failed; 7 as before"; empty when nothing happened to any."""
+    order = ("created", "changed", "recreated", "removed", "failed")
+    counts = [f"{words.count(word)} {word}" for word in order if word in words]
+    rest = total - sum(1 for word in words if word != "removed")
+    return f"{', '.join(counts)}; {rest} as before" if counts else ""
+
+
+def removals(text: str) -> int | None:
+    """How many models may be removed: None for the built-in limit, ANY_NUMBER for "yes"."""
+    if text in ("", "no", "false", "False"):
+        return None
+    if text.lower() in ("yes", "true", "all"):
+        return ANY_NUMBER
+    if text.isdigit():
+        return int(text)
+    raise AnsibleActionFail(
+        f'models_delete: expected a number of models or yes, found "{text}". '
+        "Write -e models_delete=12 to let twelve models be removed."
+    )

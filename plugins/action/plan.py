@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from typing import Any, ClassVar
 
 from ansible.errors import AnsibleActionFail
 from ansible.utils.vars import load_extra_vars
+from ansible_collections.inference.platform.plugins.plugin_utils import handover
 from ansible_collections.inference.platform.plugins.plugin_utils.findings import as_table
 from ansible_collections.inference.platform.plugins.plugin_utils.platform_action import (
     PlatformAction,
@@ -15,6 +16,11 @@ from ansible_collections.inference.platform.plugins.plugin_utils.platform_action
     quantity,
 )
 from ansible_collections.inference.platform.plugins.plugin_utils.role_inputs import check_role_inputs
+
+#: What playbooks take with -e and no inventory has.
+OF_PLAYBOOKS = frozenset({"only", "model", "export_dir"})
+#: Settings that are used up when the models are rendered; later tasks get those.
+OF_MODELS = frozenset({"models", "model_defaults", "model_profiles", "model_routes", "traffic_groups"})
 
 
 class ActionModule(PlatformAction):
@@ -28,10 +34,11 @@ class ActionModule(PlatformAction):
 
         sources = inventory.Sources.load(arguments["inventories"] or self.task_vars["ansible_inventory_sources"])
         extra = load_extra_vars(self._loader)
-        variables = self._given({**sources.variables, **extra})
+        variables = self._given({**sources.variables, **extra}, without=OF_PLAYBOOKS & set(extra))
         for name in extra:
             sources.variables.pop(name, None)  # it comes from -e, not from the file
-        findings = inventory.validate(variables, sources)
+        found = inventory.examine(variables, sources)
+        findings = found.findings
         findings += check_role_inputs(paths.ROLES, variables, sources.where)
         mistakes = errors(findings)
         if mistakes:
@@ -42,18 +49,20 @@ class ActionModule(PlatformAction):
         return {
             "changed": False,
             "platform": plan,
-            "settings": complete(settings),
+            "settings": {name: value for name, value in complete(settings).items() if name not in OF_MODELS},
+            "rendered": handover.put(found.models),
             "warnings": [str(finding) for finding in findings],
             "msg": f"release {plan['release']} for {plan['provider']}: {len(plan['layers'])} layers",
         }
 
-    def _given(self, written: Mapping[str, Any]) -> dict[str, Any]:
+    def _given(self, written: Mapping[str, Any], without: Set[str]) -> dict[str, Any]:
         """What the user set, in inventories or with -e, with templates resolved."""
         from inference_platform.inventory import settings_of
 
         known = self.task_vars
-        names = [name for name in {**written, **settings_of(known)} if not name.startswith("ansible_")]
-        return {name: plain(self._templar.template(known[name])) for name in names if name in known}
+        names = {**written, **settings_of(known)}.keys() - without
+        taken = [name for name in names if name in known and not name.startswith("ansible_")]
+        return {name: plain(self._templar.template(known[name])) for name in taken}
 
 
 def complete(settings: Mapping[str, Any]) -> dict[str, Any]:

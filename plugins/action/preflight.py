@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache
 from typing import Any, ClassVar
 
 from ansible.errors import AnsibleActionFail
-from ansible_collections.inference.platform.plugins.plugin_utils import plan_table
+from ansible_collections.inference.platform.plugins.plugin_utils import handover, plan_table
 from ansible_collections.inference.platform.plugins.plugin_utils.findings import as_table
 from ansible_collections.inference.platform.plugins.plugin_utils.platform_action import (
     CONNECTION,
@@ -20,30 +21,22 @@ class ActionModule(PlatformAction):
     ARGUMENTS: ClassVar = {
         **CONNECTION,
         "platform": {"type": "dict", "required": True},
-        "models": {"type": "list", "elements": "dict", "default": []},
-        "model_defaults": {"type": "dict", "default": {}},
+        "rendered": {"type": "path", "required": True},
         "helm": {"type": "path"},
         "inventories": {"type": "list", "elements": "path"},
     }
 
     def perform(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        from inference_platform import models
         from inference_platform.cluster import preflight
         from inference_platform.findings import errors
-        from inference_platform.inventory import Sources
         from inference_platform.models import capacity
 
         platform = arguments["platform"]
         cluster = self.connect(arguments)
         writes = () if is_installed(cluster, platform) else preflight.MAIN_WRITES
         seen = preflight.examine(cluster, writes=writes, helm=arguments["helm"] or None)
-        summaries = models.render(arguments["models"], arguments["model_defaults"], platform).models
-        sources = Sources.load(arguments["inventories"] or self.task_vars["ansible_inventory_sources"])
-
-        def where(model: Any, field: str) -> str:
-            names = [entry.get("name") for entry in arguments["models"]]
-            return f"{sources.where(('models', names.index(model.name), field))} ({model.name})"
-
+        summaries = handover.take(arguments["rendered"]).models
+        where = places(arguments["inventories"] or self.task_vars["ansible_inventory_sources"])
         room = capacity.check(summaries, seen.nodes, seen.pods, platform["serving"]["gpu"], where)
         findings = [*seen.findings, *room.findings]
         if errors(findings):
@@ -56,6 +49,23 @@ class ActionModule(PlatformAction):
             "warnings": [str(finding) for finding in findings],
             "msg": plan_table.as_text(platform, name, summaries),
         }
+
+
+def places(inventories: Iterable[str]) -> Callable[[Any, str], str]:
+    """Says where a field of a model is written; the inventory is read when that is asked for the first time."""
+
+    @cache
+    def sources() -> Any:
+        from inference_platform.inventory import Sources
+
+        return Sources.load(inventories)
+
+    def where(model: Any, field: str) -> str:
+        index = sources().index_of("models", model.name)
+        path = ("models", field) if index is None else ("models", index, field)
+        return f"{sources().where(path)} ({model.name})"
+
+    return where
 
 
 def is_installed(cluster: Any, platform: Mapping[str, Any]) -> bool:

@@ -8,9 +8,11 @@ module: models
 short_description: Apply the models of the inventory
 version_added: 0.1.0
 description:
-  - Checks and renders all models, then applies what differs in one batch, with the namespaces and pull
-    secrets they need.
-  - Does not wait; RV(checks) is what M(inference.platform.gate) needs to wait for them.
+  - Applies what differs of all models in one batch, with the namespaces and pull secrets they need, and removes models
+    that are no longer listed.
+  - What cannot be changed on a model that exists is refused before anything is written.
+  - A model that fails does not stop the others; the task fails at its end, with every error.
+  - Does not wait; M(inference.platform.models_ready) does.
 options:
   kubeconfig:
     description: Path of the kubeconfig. Empty takes E(KUBECONFIG) or the default of kubectl.
@@ -18,27 +20,37 @@ options:
   context:
     description: Context of the kubeconfig. Empty takes its current context.
     type: str
-  models:
-    description: Models of the inventory.
-    type: list
-    elements: dict
+  rendered:
+    description: File with the rendered models, as returned by M(inference.platform.plan) in the same run.
+    type: path
     required: true
-  model_defaults:
-    description: What every model takes unless its entry says otherwise.
-    type: dict
-    default: {}
   platform:
     description: The plan, as returned by M(inference.platform.plan).
     type: dict
     required: true
   pull_secret_file:
-    description: File in the form of Docker's config.json, for the namespaces of the models.
+    description: File in the form of Docker's config.json, for the namespaces of the models. Empty when none is needed.
     type: path
-    required: true
   prune:
-    description: Remove models that this installer applied and that are not in O(models).
+    description: Remove models that this installer applied and that are not in the inventory.
     type: bool
     default: true
+  only:
+    description: Names of the models to act on, as C(name) or C(namespace/name). Empty takes all.
+    type: list
+    elements: str
+    default: []
+  delete:
+    description:
+      - How many models may be removed at once, or C(yes) for any number.
+      - Empty lets up to five, or up to half of all, be removed.
+    type: str
+    default: ""
+  recreate:
+    description: Names of models that may be deleted and made anew when they cannot be changed.
+    type: list
+    elements: str
+    default: []
 notes:
   - Runs on the controller; the Python package C(inference_platform) must be installed there.
   - Supports check mode and diff.
@@ -49,20 +61,25 @@ author:
 EXAMPLES = r"""
 - name: Apply the models
   inference.platform.models:
-    models:
-      - name: qwen-basic
-        namespace: models
-        uri: hf://Qwen/Qwen2.5-0.5B-Instruct
-        gpu:
-          count: 1
+    rendered: "{{ platform_rendered }}"
     platform: "{{ platform }}"
     pull_secret_file: ~/pull-secret.json
 """
 
 RETURN = r"""
-checks:
-  description: Gate checks that hold when the models are ready.
-  returned: success
+models:
+  description: The models of the run, as C(namespace/name).
+  returned: always
   type: list
-  elements: dict
+  elements: str
+touched:
+  description: Those of which something was made or changed.
+  returned: always
+  type: list
+  elements: str
+failed_models:
+  description: Those of which an object was refused.
+  returned: always
+  type: list
+  elements: str
 """

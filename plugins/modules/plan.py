@@ -9,7 +9,7 @@ short_description: Check the inventory and resolve the plan of the platform
 version_added: 0.1.0
 description:
   - Checks every variable of the inventory against the schemas, the catalogue and the argument specs of the
-    roles, and every model against its rules.
+    roles, and every model against its rules. The models are rendered on the way.
   - Fails with all mistakes at once, each with file and line, what was expected, what was found, and what to do.
   - Needs no cluster.
 options:
@@ -32,9 +32,15 @@ EXAMPLES = r"""
 
 RETURN = r"""
 settings:
-  description: Every variable of the inventory schema with its value or default, templates resolved.
+  description:
+    - Every variable of the inventory schema with its value or default, templates resolved. Those from which the models
+      are rendered are left out.
   returned: success
   type: dict
+rendered:
+  description: File with the rendered models for the other actions. It goes with the run.
+  returned: success
+  type: str
 platform:
   description: The plan as plain data, among others the layers in order, images by digest, CRD files and gates.
   returned: success

@@ -22,15 +22,12 @@ options:
     description: The plan, as returned by M(inference.platform.plan).
     type: dict
     required: true
-  models:
-    description: Models of the inventory, whose GPUs the nodes must have.
-    type: list
-    elements: dict
-    default: []
-  model_defaults:
-    description: What every model takes unless its entry says otherwise.
-    type: dict
-    default: {}
+  rendered:
+    description:
+      - File with the rendered models, as returned by M(inference.platform.plan) in the same run. The nodes must have
+        the GPUs they ask for.
+    type: path
+    required: true
   helm:
     description: The helm program. Empty takes the one on PATH.
     type: path
@@ -49,7 +46,7 @@ EXAMPLES = r"""
 - name: Check the cluster
   inference.platform.preflight:
     platform: "{{ platform }}"
-    models: "{{ models }}"
+    rendered: "{{ platform_rendered }}"
 """
 
 RETURN = ""

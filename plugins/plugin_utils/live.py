@@ -16,6 +16,9 @@ from ansible.utils.display import Display
 REPEAT_SECONDS = 30.0
 #: Waits shorter than this stay out of a log.
 QUIET_SECONDS = 2.0
+#: Seconds between two counts: in a log, and on a terminal.
+COUNT_SECONDS = 5.0
+TICK_SECONDS = 0.1
 #: Longer lines are cut in a log; the whole text comes with a failure.
 LOG_COLUMNS = 200
 #: Erases the line that a live message left.
@@ -35,6 +38,17 @@ class Waiting:
         self._columns = columns
         self._said = ""
         self._said_at = 0.0
+
+    def count(self, elapsed: float, doing: str, text: str) -> None:
+        """Shows how far something is; ``doing`` is one word. Far more often called than shown."""
+        if elapsed - self._said_at < (TICK_SECONDS if self._terminal else COUNT_SECONDS):
+            return
+        self._said_at = elapsed
+        line = f"  {doing:<9} {elapsed:4.0f} s  {text}"
+        if self._terminal:
+            show_live(self._display, cut(line, self._columns - 1))
+        else:
+            self._display.display(cut(line, LOG_COLUMNS))
 
     def say(self, elapsed: float, waiting_for: str) -> None:
         """Shows ``waiting_for`` (one line) after ``elapsed`` seconds."""

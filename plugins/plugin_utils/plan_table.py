@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+#: More models than this are only counted.
+MOST_MODELS = 20
 OWNERS = {"managed": "this installer", "external": "already in the cluster"}
 
 
@@ -34,6 +36,13 @@ def _layers(layers: Iterable[Mapping[str, Any]]) -> Iterator[str]:
 
 
 def _models(models: Iterable[Any]) -> Iterator[str]:
-    for model in models:
+    every = list(models)
+    if len(every) > MOST_MODELS:
+        pods, gpus = sum(m.replicas for m in every), sum(m.replicas * m.gpu_count for m in every)
+        spaces = len({m.namespace for m in every})
+        place = "1 namespace" if spaces == 1 else f"{spaces} namespaces"
+        yield f"    {len(every)} models in {place}: {pods} pods with {gpus} GPUs"
+        return
+    for model in every:
         gpus = f"{model.gpu_count} x {model.gpu_product or 'any GPU'}"
         yield f"    model {model.namespace}/{model.name}: {model.replicas} pods with {gpus} each, {model.uri}"

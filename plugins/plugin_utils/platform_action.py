@@ -59,11 +59,16 @@ class PlatformAction(ActionBase):
         """True when the run must write nothing."""
         return bool(self._task.check_mode)
 
-    def connect(self, arguments: Mapping[str, Any]) -> Any:
-        """A client of the cluster named by the connection arguments."""
+    @property
+    def diff(self) -> bool:
+        """True when the user asked to see differences."""
+        return bool(self._task.diff)
+
+    def connect(self, arguments: Mapping[str, Any], workers: int = 8) -> Any:
+        """A client of the cluster named by the connection arguments, with that many connections at most."""
         from inference_platform.cluster.client import Cluster
 
-        return Cluster.connect(arguments["kubeconfig"] or None, arguments["context"] or None)
+        return Cluster.connect(arguments["kubeconfig"] or None, arguments["context"] or None, workers=workers)
 
 
 def plain(value: Any) -> Any:
@@ -87,11 +92,11 @@ def plain(value: Any) -> Any:
     return value
 
 
-def result_of(outcomes: Iterable[Any], unchanged: str) -> dict[str, Any]:
+def result_of(outcomes: Iterable[Any], unchanged: str, *, diff: bool = True) -> dict[str, Any]:
     """One Ansible result for several apply results.
 
-    ``unchanged`` is said when there is nothing to change. A failure names every
-    object that the server refused.
+    ``unchanged`` is said when there is nothing to change; ``diff`` is whether somebody
+    will read the differences. A failure names every object that the server refused.
     """
     outcomes = list(outcomes)
     errors = [str(error) for outcome in outcomes for error in outcome.errors]
@@ -99,8 +104,9 @@ def result_of(outcomes: Iterable[Any], unchanged: str) -> dict[str, Any]:
     result: dict[str, Any] = {
         "changed": any(outcome.changed for outcome in outcomes),
         "msg": count_of(changes) or unchanged,
-        "diff": {"prepared": "\n".join(filter(None, (outcome.diff() for outcome in outcomes)))},
     }
+    if diff:
+        result["diff"] = {"prepared": "\n".join(filter(None, (outcome.diff() for outcome in outcomes)))}
     if errors:
         result.update(failed=True, msg="\n".join(errors))
     return result

@@ -31,9 +31,13 @@ MODULES = (
     "inference_platform.cluster.client",
     "inference_platform.cluster.crds",
     "inference_platform.cluster.gate",
+    "inference_platform.cluster.model_subjects",
+    "inference_platform.cluster.model_wait",
+    "inference_platform.cluster.models",
     "inference_platform.cluster.preflight",
     "inference_platform.cluster.release",
     "inference_platform.cluster.secrets",
+    "inference_platform.cluster.smoke",
     "inference_platform.report",
 )
 

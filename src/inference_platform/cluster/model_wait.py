@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from inference_platform.cluster import diagnose, errors
@@ -11,7 +11,7 @@ from inference_platform.cluster.client import Cluster
 from inference_platform.cluster.immutable import KIND
 from inference_platform.cluster.models import SELECTOR
 from inference_platform.cluster.objects import Object, Ref
-from inference_platform.cluster.readiness import SERVING, Surroundings, Verdict, judge
+from inference_platform.cluster.readiness import SERVING, STOP_ANNOTATION, STOPPED, Surroundings, Verdict, judge
 from inference_platform.cluster.watching import Watching, Wish
 
 #: A model that became ready while we waited must stay so for this long: its scheduler restarts once more when the
@@ -84,6 +84,19 @@ class ModelsNotReady(errors.ClusterError):
     def __init__(self, result: WaitResult, timeout: float, total: int) -> None:
         self.result = result
         super().__init__(_timeout_text(result, timeout, total))
+
+
+def targets_of(objects: Iterable[Object]) -> list[Target]:
+    """What to wait for after these objects were applied: models that serve, and those that shall stop."""
+    return [
+        Target(
+            obj["metadata"]["namespace"],
+            obj["metadata"]["name"],
+            STOPPED if (obj["metadata"].get("annotations") or {}).get(STOP_ANNOTATION) == "true" else SERVING,
+        )
+        for obj in objects
+        if obj["kind"] == KIND
+    ]
 
 
 def look(cluster: Cluster, api_version: str, targets: Sequence[Target], around: Surroundings) -> WaitResult:

@@ -348,7 +348,7 @@ class _Batch:
             self._live,
             pool,
             check=self._check,
-            on_progress=lambda count: self._say(f"applying {kind}s", count, total),
+            on_progress=lambda count: self._say(f"{kind}s", count, total),
         )
         self.result.extend(done)
         return done

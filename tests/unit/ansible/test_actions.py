@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 from ansible.errors import AnsibleActionFail
-from ansible_collections.inference.platform.plugins.action import gate, models, plan, release, report
+from ansible_collections.inference.platform.plugins.action import gate, plan, release, report
 from ansible_collections.inference.platform.plugins.plugin_utils import findings, plan_table, platform_action
 from ansible_collections.inference.platform.plugins.plugin_utils.role_inputs import check_role_inputs
 from ansible_collections.inference.platform.plugins.plugin_utils.timeline import SECTIONS, Section
@@ -153,14 +153,6 @@ def test_the_report_gets_the_times_of_layers_and_models_only(
         "sail": {"seconds": 2.5, "changed": False},
         "models": {"seconds": 2.5, "changed": True},
     }
-
-
-@pytest.mark.parametrize(("replicas", "kinds"), [(2, ["condition", "deployment"]), (0, ["condition"])])
-def test_a_model_is_waited_for_until_it_is_rolled_out(replicas: int, kinds: list[str]) -> None:
-    model = SimpleNamespace(name="a", namespace="m", replicas=replicas)
-    checks = models.ready_checks(model, "serving.kserve.io/v1alpha2")
-    assert [check["check"] for check in checks] == kinds
-    assert (checks[0]["type"], checks[0]["generation"]) == ("Ready", "current")
 
 
 def test_values_from_ansible_become_plain_data() -> None:

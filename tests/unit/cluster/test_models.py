@@ -337,7 +337,7 @@ def test_every_namespace_gets_the_pull_secret_read_by_one_list(api: FakeApi, clu
 def test_progress_tells_what_is_done_and_how_many(cluster: Cluster) -> None:
     told: list[tuple[str, int, int]] = []
     apply_models(cluster, models(7), on_progress=lambda *what: told.append(what))
-    assert ("applying LLMInferenceServices", 7, 7) in told
+    assert ("LLMInferenceServices", 7, 7) in told
 
 
 def test_a_prune_kind_that_is_not_served_is_left_out(api: FakeApi, cluster: Cluster) -> None:
