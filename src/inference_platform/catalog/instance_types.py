@@ -44,7 +44,7 @@ class Gpu:
 
 @dataclass(frozen=True)
 class InstanceType:
-    """A machine of a provider. ``memory_gib`` is that of the machine; ``rdma`` is None if there is none, or not known."""
+    """A machine of a provider. ``memory_gib`` is the machine's; ``rdma`` is None if there is none, or not known."""
 
     provider: str
     name: str
