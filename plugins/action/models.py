@@ -81,7 +81,7 @@ def sentence(words: list[str], total: int) -> str:
     order = ("created", "changed", "recreated", "removed", "failed")
     counts = [f"{words.count(word)} {word}" for word in order if word in words]
     rest = total - sum(1 for word in words if word != "removed")
-    return f"{', '.join(counts)}; {rest} as before" if counts else ""
+    return f"{', '.join(counts)}{f'; {rest} as before' if rest else ''}" if counts else ""
 
 
 def removals(text: str) -> int | None:
