@@ -71,7 +71,7 @@ def running_cluster(name: str, tools: Path, flavour: str = "aws") -> Iterator[Em
         launcher.destroy(name, log=lines.append)
 
 
-def wait_for(what: str, check: Callable[[], object], seconds: float = 30) -> object:
+def wait_for(what: str, check: Callable[[], object], seconds: float = 120) -> object:
     """Poll until `check` returns something true, and return it; fails with what it returned last."""
     deadline = time.monotonic() + seconds
     while not (found := check()):
