@@ -13,13 +13,13 @@ import re
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from inference_platform.catalog.instance_types import Gpu
 from inference_platform.models.model_size import ModelSize, from_entry
-
-if TYPE_CHECKING:
-    from inference_platform.models.topology import Workload
+from inference_platform.models.pods import bytes_of
+from inference_platform.models.server import EXTRA_ARGS
+from inference_platform.models.topology import Workload
 
 GIB = 2**30
 
@@ -67,8 +67,6 @@ _BLOCK = 16
 
 _LENGTH = re.compile(r"(\d+(?:\.\d+)?)([kKmMgG]?)")
 _LENGTH_FACTORS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "K": 2**10, "M": 2**20, "G": 2**30}
-
-_UNITS = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 
 
 @dataclass(frozen=True)
@@ -237,7 +235,7 @@ def server_of(settings: Mapping[str, Any], entry: Mapping[str, Any]) -> Server:
         concurrency=entry.get("expected_concurrency"),
     )
     if "weights_size" in entry:
-        server = replace(server, weights_bytes=bytes_of(entry["weights_size"]))
+        server = replace(server, weights_bytes=round(bytes_of(entry["weights_size"])))
     return server
 
 
@@ -261,14 +259,6 @@ def with_live_gpus(known: Mapping[str, Gpu], nodes: Iterable[Mapping[str, Any]],
         if product not in found or gpu.memory < found[product].memory:
             found[product] = gpu
     return {**known, **found}
-
-
-def bytes_of(quantity: str) -> int:
-    """A quantity such as 15Gi in bytes."""
-    for unit, factor in _UNITS.items():
-        if quantity.endswith(unit):
-            return round(float(quantity.removesuffix(unit)) * factor)
-    return round(float(quantity))
 
 
 def computes_in_fp8(estimate: Estimate) -> bool:
@@ -361,7 +351,7 @@ _SHORT = {"-q": "quantization"}
 
 def _words(settings: Mapping[str, Any]) -> list[str]:
     """Free arguments in the order in which the server sees them."""
-    extra = settings.get("env", {}).get("VLLM_ADDITIONAL_ARGS")
+    extra = settings.get("env", {}).get(EXTRA_ARGS)
     try:
         words = shlex.split(extra) if isinstance(extra, str) else []
     except ValueError:

@@ -66,7 +66,8 @@ def from_config(config: Mapping[str, Any]) -> ModelSize:
     """The content of a model's config.json, as Hugging Face writes it.
 
     Parameters are counted for the families in ``FAMILIES``; for others, and for models
-    that also see or hear, they stay unknown, and the rest is read.
+    that also see or hear, they stay unknown, and the rest is read. Raises ValueError,
+    KeyError or TypeError when it holds something else than numbers.
     """
     text = config.get("text_config") or config
     hidden = _first(text, "hidden_size", "n_embd", "d_model")
@@ -77,7 +78,7 @@ def from_config(config: Mapping[str, Any]) -> ModelSize:
     layers = _first(text, "num_hidden_layers", "n_layer")
     weights = _weights(config, text)
     counted = _counted(text, weights) if text is config else ModelSize()
-    return replace(
+    read = replace(
         counted,
         weights=weights,
         layers=layers,
@@ -90,6 +91,11 @@ def from_config(config: Mapping[str, Any]) -> ModelSize:
         sliding_layers=_sliding_layers(text, layers) if window else 0,
         context=_first(text, "max_position_embeddings", "n_positions"),
     )
+    for item in fields(read):
+        value = getattr(read, item.name)
+        if item.name != "weights" and value is not None and (not isinstance(value, int) or value < 0):
+            raise ValueError(f"config: {item.name} is no whole number: {value!r}")
+    return read
 
 
 @dataclass(frozen=True)
@@ -159,7 +165,7 @@ def _counted(config: Mapping[str, Any], weights: str | None) -> ModelSize:
         experts = _sparse_layers(config) * _routed(config) if _experts(config) else 0
         plain = parameters - experts if weights in _EXPERTS_ONLY else _embeddings(config)
     except KeyError:
-        return ModelSize()
+        return ModelSize()  # a number is missing
     return ModelSize(parameters=parameters, expert_parameters=experts, plain_parameters=plain)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import random
 import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -210,8 +211,9 @@ def test_models_share_what_is_free():
     assert codes(model("x"), model("y", replicas=2), nodes=nodes) == ["IP-CAP-002"]
 
 
-def test_stopped_models_need_nothing():
-    assert codes(model(replicas=0), nodes=[node("a", 1)], pods=[pod("a", 1)]) == []
+@pytest.mark.parametrize("stopped", [model(replicas=0), replace(model(), state="stopped")])
+def test_stopped_models_need_nothing(stopped):
+    assert codes(stopped, nodes=[node("a", 1)], pods=[pod("a", 1)]) == []
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,7 @@ SCHEDULER = "scheduler"
 
 Key = tuple[str, str]
 
+_STOPPED = "stopped"
 _STOP = "serving.kserve.io/stop"
 _EXCLUSIVE = "leaderworkerset.sigs.k8s.io/exclusive-topology"
 
@@ -137,7 +138,8 @@ def of_summary(model: ModelSummary, gpu: Mapping[str, Any]) -> Demand:
         tolerations=_canonical(gpu["tolerations"]),
     )
     key = (model.namespace, model.name)
-    return Demand(key, (PodSet(key, SERVING, model.replicas, (needs,)),) if model.replicas else ())
+    runs = model.replicas and model.state != _STOPPED
+    return Demand(key, (PodSet(key, SERVING, model.replicas, (needs,)),) if runs else ())
 
 
 def needs_of(pod: Mapping[str, Any], at_least: Amounts | None = None) -> Needs:

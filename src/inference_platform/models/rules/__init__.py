@@ -8,7 +8,7 @@
 Rules about a live cluster are in ``rules.cluster``; they take facts as arguments.
 """
 
-from inference_platform.models.rules import router, size, source, traffic  # noqa: F401 - they join the list
+from inference_platform.models.rules import memory, router, size, source, traffic  # noqa: F401 - they join the list
 from inference_platform.models.rules.engine import Objection, Problem, Rule
 from inference_platform.models.rules.registry import RULES
 
