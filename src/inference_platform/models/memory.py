@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import re
 import shlex
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -121,11 +121,6 @@ class Estimate:
         """Memory that the server may use."""
         return None if self.gpu_memory is None else int(self.gpu_memory * self.server.utilization)
 
-    @property
-    def needed(self) -> int | None:
-        """Weights and usual overhead."""
-        return None if self.weights is None else self.weights + self.usual_overhead
-
     def room(self, overhead: int) -> int | None:
         """What is left for the KV cache with this overhead; negative when the rest does not fit."""
         if self.budget is None or self.weights is None:
@@ -203,7 +198,7 @@ def estimate(size: ModelSize, split: Split, server: Server, gpu_memory: int | No
     form = _format(size, server)
     weights, reasons = _weights(size, split, server, form)
     if gpu_memory is None:
-        reasons.append("memory of the GPU: give gpu.product")
+        reasons.append("memory of the GPU: give a gpu.product of the catalogue")
     if not size.layers or not (size.kv_latent or (size.kv_heads and size.head_dim)):
         reasons.append("KV cache: give size.layers, size.kv_heads and size.head_dim")
     activations = server.batched_tokens * size.hidden * _ACTIVATION_BYTES if size.hidden else _UNKNOWN_ACTIVATIONS
@@ -220,7 +215,7 @@ def of_workload(workload: Workload, entry: Mapping[str, Any], gpus: Mapping[str,
     Raises ValueError, KeyError or TypeError when ``size`` cannot be read.
     """
     product = workload.settings["gpu"].get("product")
-    known = gpus.get(product) if product is not None else None
+    known = gpus.get(product)
     size = from_entry(entry.get("size", {}))
     split = Split(workload.tensor, workload.pipeline, workload.data)
     return estimate(size, split, server_of(workload.settings, entry), known.memory if known else None)
@@ -237,28 +232,6 @@ def server_of(settings: Mapping[str, Any], entry: Mapping[str, Any]) -> Server:
     if "weights_size" in entry:
         server = replace(server, weights_bytes=round(bytes_of(entry["weights_size"])))
     return server
-
-
-def with_live_gpus(known: Mapping[str, Gpu], nodes: Iterable[Mapping[str, Any]], product_label: str) -> dict[str, Gpu]:
-    """The known GPUs, with what the labels of live nodes say about theirs (the least of each product)."""
-    found: dict[str, Gpu] = {}
-    for node in nodes:
-        labels = node["metadata"].get("labels") or {}
-        product, memory = labels.get(product_label), labels.get("nvidia.com/gpu.memory", "")
-        if product is None or not memory.isdigit():
-            continue
-        major, minor = (labels.get(f"nvidia.com/gpu.compute.{part}", "") for part in ("major", "minor"))
-        listed = known.get(product)
-        if major.isdigit() and minor.isdigit():
-            capability = int(major), int(minor)
-        elif listed is not None:
-            capability = listed.compute_capability
-        else:
-            continue
-        gpu = Gpu(product, int(memory) * 2**20, capability, "node")
-        if product not in found or gpu.memory < found[product].memory:
-            found[product] = gpu
-    return {**known, **found}
 
 
 def computes_in_fp8(estimate: Estimate) -> bool:

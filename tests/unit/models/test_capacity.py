@@ -240,7 +240,7 @@ def test_a_new_model_needs_no_room_for_a_rollout():
 
 def test_a_group_that_no_nodes_can_take_is_an_error():
     nodes = [node("a", 8), node("b", 4)]
-    (finding,) = check([model("big")], nodes, [], GPU, services=[group()]).findings
+    (finding,) = check([model("big")], nodes, [], GPU, objects=[group()]).findings
     assert (finding.code, finding.severity) == ("IP-CAP-004", "error")
     assert finding.expected == "nodes for a group of 2 pods with 8 x L4 each"
     assert finding.found == "too few that suit: a"
@@ -248,7 +248,7 @@ def test_a_group_that_no_nodes_can_take_is_an_error():
 
 def test_findings_point_at_prefill_when_its_pods_do_not_fit():
     wanted = service(prefill={"replicas": 1, "template": template(8)})
-    (finding,) = check([model()], [node("a", 1)], [], GPU, services=[wanted]).findings
+    (finding,) = check([model()], [node("a", 1)], [], GPU, objects=[wanted]).findings
     assert (finding.code, finding.where) == ("IP-CAP-001", "models team/m prefill")
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from inference_platform.catalog.instance_types import Gpu, load_hardware
+from inference_platform.catalog.instance_types import load_hardware
 from inference_platform.models.memory import (
     GIB,
     LEAST_OVERHEAD,
@@ -19,7 +19,6 @@ from inference_platform.models.memory import (
     in_words,
     of_workload,
     server_of,
-    with_live_gpus,
 )
 from inference_platform.models.model_size import ModelSize, count, from_config, from_entry
 from inference_platform.models.topology import complete, workloads
@@ -353,9 +352,12 @@ def test_weights_on_the_host_do_not_count():
         ({"size": {"config": CONFIGS["Llama-3.1-8B"]}}, []),
         (
             {"size": {"config": CONFIGS["Llama-3.1-8B"]}, "gpu": {"product": "Other"}},
-            ["memory of the GPU: give gpu.product"],
+            ["memory of the GPU: give a gpu.product of the catalogue"],
         ),
-        ({"size": {"config": CONFIGS["Llama-3.1-8B"]}, "gpu": {"count": 1}}, ["memory of the GPU: give gpu.product"]),
+        (
+            {"size": {"config": CONFIGS["Llama-3.1-8B"]}, "gpu": {"count": 1}},
+            ["memory of the GPU: give a gpu.product of the catalogue"],
+        ),
         (
             {
                 "size": {"parameters": "8B", "layers": 32, "kv_heads": 8, "head_dim": 128},
@@ -422,31 +424,6 @@ def test_every_setting_that_decides_about_memory_is_read():
     assert server_of(made, made) == Server(
         None, "float16", "awq", "fp8", 0.8, 2048, weights_bytes=5 * GIB, offload=2 * GIB, concurrency=3
     )
-
-
-def test_live_nodes_know_their_gpus_better():
-    def node(product: str, **labels: str) -> dict[str, Any]:
-        return {"metadata": {"labels": {"nvidia.com/gpu.product": product, **labels}}}
-
-    nodes = [
-        node("NVIDIA-L4", **{"nvidia.com/gpu.memory": "23034"}),
-        node("NVIDIA-L4", **{"nvidia.com/gpu.memory": "22000"}),
-        node(
-            "NVIDIA-New",
-            **{
-                "nvidia.com/gpu.memory": "1000",
-                "nvidia.com/gpu.compute.major": "12",
-                "nvidia.com/gpu.compute.minor": "1",
-            },
-        ),
-        node("NVIDIA-Unknown", **{"nvidia.com/gpu.memory": "1000"}),
-        node("NVIDIA-T4"),
-        {"metadata": {}},
-    ]
-    found = with_live_gpus(GPUS, nodes, "nvidia.com/gpu.product")
-    assert found["NVIDIA-L4"] == Gpu("NVIDIA-L4", 22000 * 2**20, (8, 9), "node")
-    assert found["NVIDIA-New"] == Gpu("NVIDIA-New", 1000 * 2**20, (12, 1), "node")
-    assert set(found) == {*GPUS, "NVIDIA-New"}
 
 
 # Against what vLLM logged in public issues: (model, GiB of the GPU, split, config, server, GiB of the KV cache)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from inference_platform.findings import ERROR, WARNING, Finding
-from inference_platform.models.capacity.demand import PREFILL, SCHEDULER, Key, Needs, of_service, of_summary
+from inference_platform.models.capacity.demand import PREFILL, SCHEDULER, Key, Needs, of_objects, of_summary
 from inference_platform.models.capacity.nodes import Node, snapshot, tolerates
 from inference_platform.models.capacity.packing import device_of
 from inference_platform.models.capacity.planning import (
@@ -62,15 +62,15 @@ def check(
     gpu: Mapping[str, Any],
     where: Where | None = None,
     *,
-    services: Iterable[Mapping[str, Any]] = (),
+    objects: Iterable[Mapping[str, Any]] = (),
     changing: Collection[Key] = (),
 ) -> Capacity:
     """Judge whether each model can run on the cluster.
 
     ``nodes`` and ``pods`` are Kubernetes objects as dicts; ``gpu`` is ``serving.gpu`` of
-    the plan (resource, product_label, tolerations). ``services`` are the rendered
-    LLMInferenceServices: with them all pods count, with CPU, memory, selectors and groups;
-    a model without one counts with the GPUs of its summary. ``changing`` names the models
+    the plan (resource, product_label, tolerations). ``objects`` are the rendered ones: of
+    a model whose LLMInferenceService is among them all pods count, with CPU, memory,
+    selectors and groups; of others the GPUs of the summary. ``changing`` names the models
     whose pods this run replaces. ``where`` gives the place of a model's field in the
     inventory; without it the model is named.
 
@@ -79,7 +79,7 @@ def check(
     beside what runs now. IP-CAP-003 (warning): a rollout finds no room for the pods that
     it starts before it stops old ones.
     """
-    rendered = {demand.model: demand for demand in map(of_service, services)}
+    rendered = {demand.model: demand for demand in of_objects(objects)}
     demands = [rendered.get((model.namespace, model.name)) or of_summary(model, gpu) for model in models]
     plan = plan_demands(demands, snapshot(nodes, pods))
     writer = _Writer(plan.nodes, gpu, where or _named)

@@ -31,6 +31,7 @@ SCHEDULER = "scheduler"
 
 Key = tuple[str, str]
 
+_SERVICE = "LLMInferenceService"
 _STOPPED = "stopped"
 _STOP = "serving.kserve.io/stop"
 _EXCLUSIVE = "leaderworkerset.sigs.k8s.io/exclusive-topology"
@@ -106,6 +107,11 @@ class Demand:
     model: Key
     sets: tuple[PodSet, ...]
     not_judged: tuple[str, ...] = ()
+
+
+def of_objects(objects: Iterable[Mapping[str, Any]]) -> list[Demand]:
+    """The pods of the LLMInferenceServices among rendered objects, in their order."""
+    return [of_service(item) for item in objects if item.get("kind") == _SERVICE]
 
 
 def of_service(service: Mapping[str, Any]) -> Demand:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from inference_platform.catalog.instance_types import Hardware, InstanceType, load_hardware
-from inference_platform.models.capacity.demand import Key, Needs, PodSet, of_service
+from inference_platform.models.capacity.demand import Key, Needs, PodSet, of_objects
 from inference_platform.models.capacity.resources import BASIC, CPU, MEMORY, PODS, Amounts, add, gib, text
 
 # What a node keeps for itself (models.md 7.3: 1 to 2 CPUs, 5 to 10 % of the memory), on the safe side.
@@ -74,8 +74,7 @@ def plan_for_empty_cluster(
     """
     types = (hardware or load_hardware()).instance_types[provider]
     chooser = _Chooser(provider, types, gpu)
-    demands = [of_service(item) for item in objects if item.get("kind") == "LLMInferenceService"]
-    sets = sorted((pods for demand in demands for pods in demand.sets), key=chooser.difficulty)
+    sets = sorted((pods for demand in of_objects(objects) for pods in demand.sets), key=chooser.difficulty)
     for pods in sets:
         chooser.add(pods)
     machines = sorted(chooser.machines, key=lambda machine: (machine.type.name, machine.pods))

@@ -13,7 +13,7 @@ from typing import Any
 
 from inference_platform.models.capacity.demand import Demand, Key, Needs, PodSet
 from inference_platform.models.capacity.nodes import Node, label_keys, refusal
-from inference_platform.models.capacity.resources import BASIC, CPU, Amounts
+from inference_platform.models.capacity.resources import BASIC, CPU
 
 Requests = Iterable[tuple[str, int]]
 
@@ -254,15 +254,6 @@ def device_of(needs: Needs) -> str | None:
     """The resource that decides where a pod goes: the device it has most of, such as nvidia.com/gpu."""
     devices = [(-count, resource) for resource, count in needs.requests if resource not in BASIC]
     return min(devices)[1] if devices else None
-
-
-def total_of(places: Iterable[Place]) -> Amounts:
-    """What placed pods hold together."""
-    total: Amounts = {}
-    for place in places:
-        for resource, count in place.needs.requests:
-            total[resource] = total.get(resource, 0) + count
-    return total
 
 
 def by_node(room: Room, places: Iterable[Place]) -> Iterator[tuple[int, Requests]]:

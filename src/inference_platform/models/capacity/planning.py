@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from inference_platform.models.capacity.demand import Demand, Key, Needs, PodSet, of_service
+from inference_platform.models.capacity.demand import Demand, Key, Needs, PodSet, of_objects
 from inference_platform.models.capacity.nodes import (
     Node,
     RunningPod,
@@ -16,15 +16,13 @@ from inference_platform.models.capacity.nodes import (
     stays,
     used_by,
 )
-from inference_platform.models.capacity.packing import Packing, Place, Requests, Room, by_node, device_of, total_of
+from inference_platform.models.capacity.packing import Packing, Place, Requests, Room, by_node, device_of
 from inference_platform.models.capacity.resources import BASIC, CPU
 from inference_platform.models.capacity.stopping import Missing, Search
 
 FITS = "fits"
 AFTER_STOPPING = "fits after stopping"
 DOES_NOT_FIT = "does not fit"
-
-_SERVICE = "LLMInferenceService"
 
 Holdings = dict[Key, list[tuple[int, Requests]]]
 
@@ -99,8 +97,7 @@ def plan(
     objects: Iterable[Mapping[str, Any]], nodes: Iterable[Mapping[str, Any]], pods: Iterable[Mapping[str, Any]]
 ) -> CapacityPlan:
     """A plan for the LLMInferenceServices among rendered objects, on the nodes and beside the pods of a cluster."""
-    services = [item for item in objects if item.get("kind") == _SERVICE]
-    return plan_demands([of_service(service) for service in services], snapshot(nodes, pods))
+    return plan_demands(of_objects(objects), snapshot(nodes, pods))
 
 
 def plan_demands(demands: Sequence[Demand], seen: Snapshot) -> CapacityPlan:
@@ -329,18 +326,3 @@ def _devices(requests: Mapping[str, int]) -> Mapping[str, int]:
 
 def _name(model: Key) -> str:
     return "/".join(model)
-
-
-def gpus_of(model: ModelPlan) -> int:
-    """GPUs (devices that decide the place) of all replicas of a model, placed or not."""
-    total = 0
-    for item in model.sets:
-        for needs in item.pods.pods:
-            device = device_of(needs)
-            total += item.pods.replicas * (needs.asks(device) if device else 0)
-    return total
-
-
-def held_by(model: ModelPlan) -> Mapping[str, int]:
-    """What the placed pods of a model hold."""
-    return total_of(model.places)
