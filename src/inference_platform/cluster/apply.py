@@ -14,6 +14,7 @@ from typing import Any
 from inference_platform.cluster import errors, objects
 from inference_platform.cluster.client import FIELD_MANAGER, Cluster
 from inference_platform.cluster.objects import Object, Ref
+from inference_platform.manifest import to_yaml
 
 Live = Object | errors.ClusterError  # a live object, or why it could not be read
 CREATE, UPDATE, DELETE = "create", "update", "delete"
@@ -305,7 +306,8 @@ class _Job:
             raise
 
     def _write(self, wanted: Object) -> Object:
-        return self._cluster.apply(wanted, force=self._force, attempts=self._attempts)
+        body = to_yaml(wanted).encode()  # what an export holds
+        return self._cluster.apply(wanted, force=self._force, attempts=self._attempts, body=body)
 
     def _dry_run(self, wanted: Object) -> Object:
         return self._cluster.apply(wanted, force=self._force, dry_run=True, attempts=1)

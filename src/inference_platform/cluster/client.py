@@ -258,8 +258,12 @@ class Cluster:
         force: bool = False,
         dry_run: bool = False,
         attempts: int | None = None,
+        body: bytes | None = None,
     ) -> Object:
-        """Server-side apply of one object; the object as the server then has it.  Unknown fields are refused."""
+        """Server-side apply of one object; the object as the server then has it.  Unknown fields are refused.
+
+        body  the object as YAML, where the very bytes matter; otherwise it is sent as JSON
+        """
         metadata = obj["metadata"]
         namespace, name = metadata.get("namespace"), metadata["name"]
         resource = self.resource(obj["apiVersion"], obj["kind"])
@@ -270,7 +274,7 @@ class Cluster:
         answer: Object = self.request(
             "PATCH",
             resource.path(namespace, name),
-            body=obj,
+            body=obj if body is None else body,
             query=query,
             content_type=APPLY,
             subject=f"{verb} {obj['apiVersion']} {obj['kind']} {_place(namespace, name)}",

@@ -21,6 +21,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import yaml
+
+_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 TOKEN = "unit-test-token"
 
 #: (apiVersion, kind, plural, namespaced)
@@ -46,6 +49,7 @@ class Request:
     query: dict[str, str]
     headers: dict[str, str]
     body: Any
+    raw: bytes = b""
 
     @property
     def is_write(self) -> bool:
@@ -299,7 +303,8 @@ class _Handler(BaseHTTPRequestHandler):
             parts.path,
             {key: values[0] for key, values in parse_qs(parts.query).items()},
             dict(self.headers.items()),
-            json.loads(raw) if raw else None,
+            _parsed(raw, self.headers.get("Content-Type", "")),
+            raw,
         )
         answer = self.api.answer(request)
         if answer is None:
@@ -359,6 +364,12 @@ def running() -> Iterator[FakeApi]:
         yield api
     finally:
         api.close()
+
+
+def _parsed(raw: bytes, content_type: str) -> Any:
+    if not raw:
+        return None
+    return yaml.load(raw, Loader=_LOADER) if "yaml" in content_type else json.loads(raw)
 
 
 def _status(reason: str, message: str) -> dict[str, Any]:
