@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from inference_platform.findings import Finding, show
+from inference_platform.findings import Finding
 from inference_platform.problems import Reporter
 
 VARIABLE = "pull_secret_file"
@@ -49,7 +49,7 @@ def check_pull_secret(
             UNREADABLE,
             where,
             "a readable file",
-            f"{show(str(path))}: {error.strerror}",
+            f'"{path}": {error.strerror}',
             f"Correct the path in {VARIABLE} or {ENVIRONMENT}, or make the file readable.",
         )
         return
@@ -65,7 +65,7 @@ def _check_content(text: str, path: Path, registry: str, report: Reporter) -> It
             MALFORMED,
             (VARIABLE,),
             'JSON of the form {"auths": {"<registry>": {"auth": "<base64>"}}}',
-            f"{show(str(path))} with something else",
+            f'"{path}" with something else',
             f"Write it with: podman login --authfile {path} {registry}",
         )
     elif not _has_credentials(auths.get(registry)):
@@ -73,7 +73,7 @@ def _check_content(text: str, path: Path, registry: str, report: Reporter) -> It
             NO_CREDENTIALS,
             (VARIABLE,),
             f"credentials (user and password) for {registry}",
-            f"{show(str(path))} with credentials for {', '.join(sorted(map(str, auths))) or 'no registry'}",
+            f'"{path}" with credentials for {", ".join(sorted(map(str, auths))) or "no registry"}',
             f"Add them with: podman login --authfile {path} {registry}",
         )
 
