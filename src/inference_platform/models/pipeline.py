@@ -13,7 +13,7 @@ from inference_platform.findings import ERROR, Finding, errors, show
 from inference_platform.models import scheduler
 from inference_platform.models.merge import Defaults, defaults_of, fill, has, layered, merge
 from inference_platform.models.routes import group_route, own_route
-from inference_platform.models.rules import RULES, Problem
+from inference_platform.models.rules import RULES, Problem, Rule
 from inference_platform.models.rules.engine import (
     INVENTORY,
     MODEL,
@@ -119,7 +119,8 @@ def render(
         _checked(routes or (), _ROUTES, findings),
         platform,
     )
-    problems = [problem for subject in present for problem in _model_problems(subject)]
+    rules = RULES.of(MODEL)
+    problems = [problem for subject in present for problem in _model_problems(subject, rules)]
     problems += check_inventory(RULES.of(INVENTORY), replace(inventory, subjects=subjects))
     problems += _shared_scheduler_names(present)
     services = _services(present, _with_errors(problems), problems)
@@ -183,9 +184,9 @@ def _checked(items: Sequence[Any], name: str, findings: _Findings) -> dict[int, 
     return good
 
 
-def _model_problems(subject: Subject) -> list[Problem]:
+def _model_problems(subject: Subject, rules: Sequence[Rule]) -> list[Problem]:
     mistakes = [*subject.wiring.findings, *scheduler.object_mistakes(subject.entry)]
-    return [*check_model(RULES.of(MODEL), subject), *(_of_scheduler(item, subject.index) for item in mistakes)]
+    return [*check_model(rules, subject), *(_of_scheduler(item, subject.index) for item in mistakes)]
 
 
 def _shared_scheduler_names(subjects: Sequence[Subject]) -> list[Problem]:

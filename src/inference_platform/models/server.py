@@ -129,6 +129,14 @@ def adapter_path(adapter: Mapping[str, Any]) -> str:
     return rest if scheme == "hf" else f"{ADAPTERS_FOLDER}/{adapter['name']}"
 
 
+def shell_words(text: str) -> list[str] | None:
+    """The words a shell makes of ``text``; None when a quote is not closed."""
+    try:
+        return shlex.split(text)
+    except ValueError:
+        return None
+
+
 def compact_json(value: Any) -> str:
     """JSON on one line without spaces."""
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False)

@@ -58,20 +58,24 @@ def literal(value: Any) -> Any:
 
     An opening pair of braces becomes an action that prints it; a closing pair needs no care.
     """
-    if isinstance(value, str):
+    kind = type(value)
+    if kind is str:
         return value.replace("{{", "{{`{{`}}") if "{{" in value else value
-    if isinstance(value, Mapping):
+    if kind is dict or isinstance(value, Mapping):
         return {key: literal(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
+    if kind is list or kind is tuple:
         return [literal(item) for item in value]
     return value
 
 
 def copied(value: Any) -> Any:
     """A copy of ``value`` made of fresh dicts and lists, so that no two objects share a part."""
-    if isinstance(value, Mapping):
+    kind = type(value)
+    if kind is str or kind is int:
+        return value
+    if kind is dict or isinstance(value, Mapping):
         return {key: copied(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
+    if kind is list or kind is tuple:
         return [copied(item) for item in value]
     return value
 

@@ -209,8 +209,9 @@ def test_no_open_action_is_left_for_the_controller(spec, word):
 
 
 @pytest.mark.parametrize("word", NASTY, ids=ascii)
-def test_a_value_never_passes_through_yaml(spec, word):
-    assert spec(override={"model": {"name": word}})["model"]["name"] == word
+def test_outside_the_spec_a_value_is_written_as_it_is(aws, word):
+    (_, service) = render([{**QWEN, "annotations": {"note": word}}], {}, aws).objects
+    assert service["metadata"]["annotations"] == {"note": word}
 
 
 def test_only_opening_braces_are_taken_care_of():

@@ -8,7 +8,16 @@
 Rules about a live cluster are in ``rules.cluster``; they take facts as arguments.
 """
 
-from inference_platform.models.rules import memory, router, size, source, traffic  # noqa: F401 - they join the list
+from inference_platform.models.rules import (  # noqa: F401 - they join the list
+    by_schema,
+    cluster,
+    memory,
+    router,
+    size,
+    source,
+    spec,
+    traffic,
+)
 from inference_platform.models.rules.engine import Objection, Problem, Rule
 from inference_platform.models.rules.registry import RULES
 

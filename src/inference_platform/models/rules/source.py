@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shlex
 from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any
@@ -12,7 +11,7 @@ from typing import Any
 from inference_platform.findings import WARNING, show
 from inference_platform.models.rules.engine import INVENTORY, Objection
 from inference_platform.models.rules.registry import rule
-from inference_platform.models.server import EXTRA_ARGS, flags
+from inference_platform.models.server import EXTRA_ARGS, flags, shell_words
 from inference_platform.models.services import SECRET_ANNOTATION, STOP_ANNOTATION
 from inference_platform.models.subjects import Inventory, Subject
 from inference_platform.schema import KeyPath
@@ -131,7 +130,7 @@ def shared_claims_need_shared_access(subject: Subject) -> Iterator[Objection]:
 def extra_args_can_be_read(subject: Subject) -> Iterator[Objection]:
     """The serving preset evaluates VLLM_ADDITIONAL_ARGS in a shell."""
     for path, text in _extra_args(subject):
-        if _split(text) is None:
+        if shell_words(text) is None:
             yield Objection(
                 path,
                 "arguments quoted as for a shell",
@@ -144,7 +143,7 @@ def extra_args_can_be_read(subject: Subject) -> Iterator[Objection]:
 def json_in_extra_args_is_quoted(subject: Subject) -> Iterator[Objection]:
     """JSON needs quotes around it, or the shell takes its own away."""
     for path, text in _extra_args(subject):
-        for word in _split(text) or []:
+        for word in shell_words(text) or []:
             value = word.partition("=")[2] if word.startswith("--") else word
             if value.startswith(("{", "[")) and not _is_json(value):
                 yield Objection(
@@ -299,7 +298,7 @@ def _given_words(subject: Subject) -> Iterator[tuple[KeyPath, str]]:
         for position, word in enumerate(settings.get("args", [])):
             yield (*path, "args", position), word
     for path, text in _extra_args(subject):
-        for word in _split(text) or []:
+        for word in shell_words(text) or []:
             yield path, word
 
 
@@ -331,13 +330,6 @@ def _reserved(word: str) -> str | None:
 def _is_flag(word: str, flag: str) -> bool:
     name = word.split("=")[0].replace("_", "-")
     return name in (flag, f"--no-{flag.removeprefix('--')}")
-
-
-def _split(text: str) -> list[str] | None:
-    try:
-        return shlex.split(text)
-    except ValueError:
-        return None
 
 
 def _is_json(text: str) -> bool:
