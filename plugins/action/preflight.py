@@ -35,10 +35,18 @@ class ActionModule(PlatformAction):
         cluster = self.connect(arguments)
         writes = () if is_installed(cluster, platform) else preflight.MAIN_WRITES
         seen = preflight.examine(cluster, writes=writes, helm=arguments["helm"] or None)
-        summaries = handover.take(arguments["rendered"]).models
-        where = places(arguments["inventories"] or self.task_vars["ansible_inventory_sources"])
-        room = capacity.check(summaries, seen.nodes, seen.pods, platform["serving"]["gpu"], where)
-        findings = [*seen.findings, *room.findings]
+        rendered = handover.take(arguments["rendered"])
+        findings = list(seen.findings)
+        if seen.sees_nodes:
+            findings += capacity.check(
+                rendered.models,
+                seen.nodes,
+                seen.pods,
+                platform["serving"]["gpu"],
+                places(arguments["inventories"] or self.task_vars["ansible_inventory_sources"]),
+                objects=rendered.objects,
+                changing=preflight.changing_models(cluster, rendered.objects, seen.pods),
+            ).findings
         if errors(findings):
             raise AnsibleActionFail(
                 f"The cluster cannot take this inventory; nothing was written.\n{as_table(findings)}"
@@ -47,7 +55,7 @@ class ActionModule(PlatformAction):
         return {
             "changed": False,
             "warnings": [str(finding) for finding in findings],
-            "msg": plan_table.as_text(platform, name, summaries),
+            "msg": plan_table.as_text(platform, name, rendered.models),
         }
 
 
@@ -61,9 +69,8 @@ def places(inventories: Iterable[str]) -> Callable[[Any, str], str]:
         return Sources.load(inventories)
 
     def where(model: Any, field: str) -> str:
-        index = sources().index_of("models", model.name)
-        path = ("models", field) if index is None else ("models", index, field)
-        return f"{sources().where(path)} ({model.name})"
+        path = sources().path_of_model(model.name) or ("models",)
+        return f"{sources().where((*path, field))} ({model.name})"
 
     return where
 

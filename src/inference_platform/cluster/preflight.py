@@ -15,10 +15,15 @@ from typing import Any
 from inference_platform.cluster import errors
 from inference_platform.cluster import helm as helm_program
 from inference_platform.cluster.client import Cluster
-from inference_platform.cluster.objects import Object
+from inference_platform.cluster.objects import Object, differences
 from inference_platform.findings import ERROR, WARNING, Finding
 
 OLDEST, OLDEST_TESTED = (1, 30), (1, 33)
+
+_SERVICE = "LLMInferenceService"
+
+# Fields of a model whose change replaces its serving pods (models.md 3.8).
+_OF_PODS = re.compile(r"spec\.(prefill\.)?(model|template|worker|labels|annotations|parallelism)\b")
 
 # (group, resource, verb) of the writes that an installation makes at the least; namespaced ones are asked for
 # all namespaces.
@@ -39,9 +44,13 @@ MAIN_WRITES: tuple[tuple[str, str, str], ...] = (
 
 @dataclass
 class Preflight:
-    """What was found: server version ("1.34"), nodes and pods as the server gives them, and findings."""
+    """What was found: server version ("1.34"), nodes and pods as the server gives them, and findings.
+
+    sees_nodes  whether nodes and pods were asked for and may be seen
+    """
 
     version: str = ""
+    sees_nodes: bool = False
     nodes: list[Object] = field(default_factory=list)
     pods: list[Object] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
@@ -67,6 +76,7 @@ def examine(
         try:
             found.nodes = cluster.list("v1", "Node")
             found.pods = cluster.list("v1", "Pod", field_selector="status.phase!=Succeeded,status.phase!=Failed")
+            found.sees_nodes = True
         except errors.Forbidden as error:
             found.findings.append(
                 Finding(
@@ -79,6 +89,36 @@ def examine(
                 )
             )
     return found
+
+
+def changing_models(cluster: Cluster, objects: Iterable[Object], pods: Iterable[Object]) -> set[tuple[str, str]]:
+    """Namespace and name of models whose running pods are replaced when the objects are applied.
+
+    objects  rendered ones, LLMInferenceServices among them
+    pods     as `examine` found them; when none belongs to a model, nothing is asked of the cluster
+    """
+    wanted = {_key(item): item for item in objects if item["kind"] == _SERVICE}
+    running = wanted.keys() & {_model_of(pod) for pod in pods}
+    if not running:
+        return set()
+    api_version = next(iter(wanted.values()))["apiVersion"]
+    live = {_key(item): item for item in cluster.list(api_version, _SERVICE)}
+    return {
+        key
+        for key in running & live.keys()
+        if any(_OF_PODS.match(difference.path) for difference in differences(wanted[key], live[key]))
+    }
+
+
+def _key(item: Mapping[str, Any]) -> tuple[str, str]:
+    return item["metadata"]["namespace"], item["metadata"]["name"]
+
+
+def _model_of(pod: Object) -> tuple[str, str] | None:
+    labels = pod["metadata"].get("labels") or {}
+    if labels.get("app.kubernetes.io/part-of") != "llminferenceservice":
+        return None
+    return pod["metadata"].get("namespace", ""), labels.get("app.kubernetes.io/name", "")
 
 
 def version_text(version: Mapping[str, Any]) -> str:

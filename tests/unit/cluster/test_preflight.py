@@ -68,3 +68,49 @@ def test_without_the_right_to_see_nodes_capacity_is_unknown(api: FakeApi, cluste
     api.fail("GET", "/nodes$", 403, "nodes is forbidden")
     found = preflight.examine(cluster, helm=helm)
     assert [(f.code, f.severity) for f in found.findings] == [("cluster-capacity-unknown", "warning")]
+    assert not found.sees_nodes
+
+
+SERVING = "serving.kserve.io/v1alpha2"
+
+
+def service(name: str, **spec: object) -> dict[str, object]:
+    return {
+        "apiVersion": SERVING,
+        "kind": "LLMInferenceService",
+        "metadata": {"name": name, "namespace": "team"},
+        "spec": {"model": {"uri": "hf://a/b"}, "replicas": 1, "template": {"containers": []}, **spec},
+    }
+
+
+def pod_of(model: str) -> dict[str, object]:
+    labels = {"app.kubernetes.io/part-of": "llminferenceservice", "app.kubernetes.io/name": model}
+    return {"metadata": {"name": model, "namespace": "team", "labels": labels}}
+
+
+@pytest.mark.parametrize(
+    ("change", "replaces"),
+    [
+        ({}, False),
+        ({"replicas": 5}, False),
+        ({"router": {"route": {}}}, False),
+        ({"model": {"uri": "hf://c/d"}}, True),
+        ({"template": {"containers": [{"name": "main", "args": ["--enforce-eager"]}]}}, True),
+        ({"prefill": {"replicas": 3}}, False),
+        ({"prefill": {"template": {"containers": []}}}, True),
+        ({"parallelism": {"tensor": 2}}, True),
+    ],
+)
+def test_models_whose_pods_are_replaced_are_known_before(
+    api: FakeApi, cluster: Cluster, change: dict[str, object], replaces: bool
+) -> None:
+    api.kinds.append((SERVING, "LLMInferenceService", "llminferenceservices", True))
+    api.put(service("m", prefill={"replicas": 1}))
+    wanted = service("m", **{"prefill": {"replicas": 1}, **change})
+    assert preflight.changing_models(cluster, [wanted], [pod_of("m")]) == ({("team", "m")} if replaces else set())
+
+
+def test_nothing_is_asked_about_models_without_pods(api: FakeApi, cluster: Cluster) -> None:
+    new = service("new", model={"uri": "hf://c/d"})
+    assert preflight.changing_models(cluster, [new], [pod_of("other"), {"metadata": {"name": "x"}}]) == set()
+    assert [request.path for request in api.requests if request.path.startswith("/apis/serving")] == []

@@ -216,6 +216,12 @@ def test_stopped_models_need_nothing(stopped):
     assert codes(stopped, nodes=[node("a", 1)], pods=[pod("a", 1)]) == []
 
 
+def test_of_many_models_without_room_the_first_are_told_and_the_rest_counted():
+    found = check([model(f"m{number:03}") for number in range(100)], [node("a", 1)], [], GPU).findings
+    assert [finding.code for finding in found] == ["IP-CAP-002"] * 21
+    assert (found[-1].where, found[-1].found) == ("models", "79 more like the 20 before")
+
+
 @pytest.mark.parametrize(
     ("running", "gpus", "remedy"),
     [(1, 1, "waits until a place is free"), (4, 4, "slows down"), (1, 2, None)],

@@ -28,8 +28,9 @@ NOT_ENOUGH_FREE = "IP-CAP-002"
 NO_ROOM_TO_ROLL_OUT = "IP-CAP-003"
 GROUP_TOO_LARGE = "IP-CAP-004"
 
-# Names in one message.
+# Names in one message, and findings of one kind one by one.
 _LISTED = 8
+_TOLD = 20
 
 # Role of the pods -> field of the model that a finding points at.
 _SIZED_BY = {PREFILL: "prefill", SCHEDULER: "scheduler"}
@@ -76,7 +77,7 @@ def check(
 
     IP-CAP-001 (error): no node can ever take one pod. IP-CAP-004 (error): no nodes can
     ever take one group of pods. IP-CAP-002 (warning): they exist, but not all replicas fit
-    beside what runs now. IP-CAP-003 (warning): a rollout finds no room for the pods that
+    beside what runs now; of many the first are told. IP-CAP-003 (warning): a rollout finds no room for the pods that
     it starts before it stops old ones.
     """
     rendered = {demand.model: demand for demand in of_objects(objects)}
@@ -85,7 +86,7 @@ def check(
     writer = _Writer(plan.nodes, gpu, where or _named)
     answers = list(zip(models, plan.models, strict=True))
     findings = [finding for model, answer in answers for finding in writer.impossible(model, answer)]
-    findings += [finding for model, answer in answers for finding in writer.not_now(model, answer)]
+    findings += _first([finding for model, answer in answers for finding in writer.not_now(model, answer)])
     for model, answer in answers:
         if answer.model in changing:
             findings += writer.rollout(model, answer)
@@ -217,6 +218,21 @@ class _Writer:
     def _kind(self, node: Node) -> str:
         product = node.labels.get(self._gpu["product_label"])
         return f"{node.total[self._gpu['resource']]} x {product or 'GPU without product label'}"
+
+
+def _first(findings: list[Finding]) -> list[Finding]:
+    """The first findings, and one that counts the rest: on a small cluster a thousand say the same."""
+    if len(findings) <= _TOLD:
+        return findings
+    rest = Finding(
+        NOT_ENOUGH_FREE,
+        WARNING,
+        "models",
+        "free room for all pods",
+        f"{len(findings) - _TOLD} more like the {_TOLD} before",
+        "Add nodes, or list fewer models.",
+    )
+    return [*findings[:_TOLD], rest]
 
 
 def _told(obstacle: Obstacle) -> str:
