@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from ansible.utils.display import Display
+from ansible_collections.inference.platform.plugins.action.gate import in_one_line
+from ansible_collections.inference.platform.plugins.plugin_utils.live import Waiting
 from ansible_collections.inference.platform.plugins.plugin_utils.platform_action import (
     CONNECTION,
     PlatformAction,
@@ -13,7 +16,10 @@ from ansible_collections.inference.platform.plugins.plugin_utils.platform_action
 
 
 class ActionModule(PlatformAction):
-    """Finds the files of each set, then applies them all in one batch."""
+    """Finds the files of each set, applies them all in one batch, and waits until the new ones are served.
+
+    Without the wait, the releases that follow can meet an API server that does not know their kinds yet.
+    """
 
     ARGUMENTS: ClassVar = {
         **CONNECTION,
@@ -22,10 +28,11 @@ class ActionModule(PlatformAction):
         "directory": {"type": "path"},
         "mirror": {"type": "str"},
         "cache": {"type": "path"},
+        "timeout_seconds": {"type": "int", "default": 300},
     }
 
     def perform(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        from inference_platform.cluster import crds
+        from inference_platform.cluster import crds, gate
 
         files = [
             file
@@ -40,5 +47,15 @@ class ActionModule(PlatformAction):
         ]
         # One label only: operators that adopt a CRD overwrite the usual ones.
         labels = {"inference-platform.io/layer": arguments["layer"]}
-        outcome = crds.apply_crds(self.connect(arguments), files, check=self.check, labels=labels)
+        cluster = self.connect(arguments)
+        outcome = crds.apply_crds(cluster, files, check=self.check, labels=labels)
+        if outcome.changes and not outcome.errors and not self.check:
+            line = Waiting(Display())
+            gate.wait(
+                cluster,
+                [{"check": "crds", "names": sorted(change.ref.name for change in outcome.changes)}],
+                timeout=arguments["timeout_seconds"],
+                title=f"the CRDs of {arguments['layer']}",
+                on_progress=lambda progress: line.say(progress.elapsed, in_one_line(progress)),
+            )
         return result_of([outcome], unchanged=f"{quantity(len(files), 'CRD')} as wanted")

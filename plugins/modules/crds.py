@@ -35,6 +35,10 @@ options:
   cache:
     description: Folder for downloaded files. Empty takes the user's cache folder.
     type: path
+  timeout_seconds:
+    description: Seconds after which the run fails when new CRDs are not served.
+    type: int
+    default: 300
 notes:
   - Runs on the controller; the Python package C(inference_platform) must be installed there.
   - Supports check mode and diff.
