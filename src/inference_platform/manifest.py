@@ -48,7 +48,7 @@ def _entry(head: str, item: Any, indent: str, lines: list[str]) -> None:
     elif isinstance(item, str) and "\n" in item and _fits_block(item):
         _block(head, item, indent, lines)
     else:
-        lines.append(f"{head} {_scalar(item)}")
+        lines.append(f"{head} {scalar(item)}")
 
 
 def _sequence(value: list[Any] | tuple[Any, ...], indent: str, lines: list[str]) -> None:
@@ -80,7 +80,8 @@ def _block(head: str, text: str, indent: str, lines: list[str]) -> None:
     lines += [f"{indent}  {line}" if line else "" for line in body.split("\n")]
 
 
-def _scalar(value: Any) -> str:
+def scalar(value: Any) -> str:
+    """A text, number, truth value or nothing, on one line."""
     if isinstance(value, str):
         return _text(value)
     if isinstance(value, float) and not isinstance(value, bool):

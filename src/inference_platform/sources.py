@@ -101,15 +101,16 @@ class Sources:
         file, root = self.model_files[index]
         return file, _deepest(root, root, path[2:])
 
-    def index_of(self, variable: str, name: str) -> int | None:
-        """The position of the entry with this ``name`` in a variable that is a list of mappings; None: not found."""
-        found = self.variables.get(variable)
-        if found is None or not isinstance(found[2], yaml.SequenceNode):
-            return None
-        for index, node in enumerate(found[2].value):
-            entry = _entries(node).get("name")
-            if entry is not None and entry.value == name:
-                return index
+    def path_of_model(self, name: str) -> KeyPath | None:
+        """The path of the model of this name, in the variable or in a file of its own; None: not found."""
+        found = self.variables.get(_MODELS)
+        written = found[2].value if found is not None and isinstance(found[2], yaml.SequenceNode) else []
+        self._models_before_files = len(written)
+        nodes = [*((None, node) for node in written), *self.model_files]
+        for index, (file, node) in enumerate(nodes):
+            given = _entries(node).get("name")
+            if (given.value if given is not None else file and file.stem) == name:
+                return (_MODELS, index)
         return None
 
     def _add_variables_file(self, path: Path) -> None:

@@ -103,3 +103,12 @@ def test_an_inventory_without_variables_is_fine(tmp_path):
 
 def test_paths_are_written_as_people_write_them():
     assert dotted(("models", 0, "gpu", "count")) == "models[0].gpu.count"
+
+
+def test_a_model_is_found_by_its_name_in_the_variable_and_in_files_of_its_own(inventory):
+    write(inventory / "models/big.yml", "uri: hf://a/b\ngpu: {count: 8}\n")
+    write(inventory / "models/other.yml", "name: named\nuri: hf://a/b\n")
+    sources = Sources.load([inventory])
+    paths = {name: sources.path_of_model(name) for name in ("two", "big", "named", "gone")}
+    assert paths == {"two": ("models", 1), "big": ("models", 2), "named": ("models", 3), "gone": None}
+    assert sources.where((*paths["big"], "gpu")) == "mine/models/big.yml:2 models[2].gpu"

@@ -89,6 +89,14 @@ class Choice:
         """Whether this id is to be acted on."""
         return not self.only or named(model, self.only)
 
+    def of(self, objects: list[Object]) -> list[Object]:
+        """The objects of the models to act on, and their namespaces; all of them when no model is named."""
+        if not self.only:
+            return objects
+        chosen = [obj for obj in objects if (model := model_of(obj)) and self.covers(model)]
+        spaces = {obj["metadata"]["namespace"] for obj in chosen}
+        return [obj for obj in objects if obj["kind"] == "Namespace" and obj["metadata"]["name"] in spaces] + chosen
+
 
 @dataclass
 class ModelsResult(ApplyResult):
@@ -204,7 +212,7 @@ class _Batch:
 
     def look(self, wanted: list[Object], pool: ThreadPoolExecutor) -> None:
         """Chooses the objects to act on and reads what is there, one list per kind."""
-        chosen = self._chosen(wanted)
+        chosen = self._choice.of(wanted)
         self._groups = grouped(chosen)
         self.namespaces = sorted({obj["metadata"]["name"] for obj in chosen if obj["kind"] == "Namespace"})
         owners = {Ref.of(obj): model for obj in chosen if (model := model_of(obj))}
@@ -231,14 +239,6 @@ class _Batch:
             raise UnknownModel(
                 f"only: expected a model of the inventory, or one of ours in the cluster, found {name!r}.{hint}"
             )
-
-    def _chosen(self, wanted: list[Object]) -> list[Object]:
-        """The objects of the models to act on, and their namespaces; all of them when no model is named."""
-        if not self._choice.only:
-            return wanted
-        chosen = [obj for obj in wanted if (model := model_of(obj)) and self._choice.covers(model)]
-        spaces = {obj["metadata"]["namespace"] for obj in chosen}
-        return [obj for obj in wanted if obj["kind"] == "Namespace" and obj["metadata"]["name"] in spaces] + chosen
 
     def _removable(self) -> list[tuple[str, str]]:
         """(apiVersion, kind) of what can be removed, as far as the cluster serves it."""

@@ -1,0 +1,46 @@
+#!/usr/bin/python
+"""Documentation of the action inference.platform.models_explain; plugins/action/models_explain.py does the work."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: models_explain
+short_description: Show why a model is as it is
+version_added: 0.1.0
+description:
+  - Shows the entry of a model as it is put together from entry, profiles, defaults and language, with file and line,
+    and its objects with the settings that each value depends on.
+  - Needs no cluster.
+options:
+  model:
+    description: The model, as C(name) or C(namespace/name).
+    type: str
+    required: true
+  rendered:
+    description: File with the rendered models, as returned by M(inference.platform.plan) in the same run.
+    type: path
+    required: true
+  platform:
+    description: The plan, as returned by M(inference.platform.plan).
+    type: dict
+    required: true
+  inventories:
+    description: Folders or files of the inventory, for file and line. Default is what was given with C(-i).
+    type: list
+    elements: path
+notes:
+  - Runs on the controller; the Python package C(inference_platform) must be installed there.
+  - Supports check mode.
+author:
+  - The inference platform project (@inference-platform)
+"""
+
+EXAMPLES = r"""
+- name: Explain a model
+  inference.platform.models_explain:
+    model: qwen-basic
+    rendered: "{{ platform_rendered }}"
+    platform: "{{ platform }}"
+"""
+
+RETURN = ""
