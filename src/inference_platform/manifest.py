@@ -17,10 +17,7 @@ _PLAIN = re.compile(r"[A-Za-z_/](?:[A-Za-z0-9_./@%+=-]|:(?=[A-Za-z0-9_./@%+=-]))
 _RESERVED = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null"})
 # Characters that JSON leaves alone in a text but YAML does not accept or would fold.
 _UNPRINTABLE = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff\ud800-\udfff]")
-# Lines that may stand in a block as they are.
-_BLOCK_LINE = re.compile(
-    r"(?:[^\s\x00-\x1f\x7f-\x9f\u2028\u2029\ufeff](?:[^\x00-\x1f\x7f-\x9f\u2028\u2029\ufeff]*\S)?)?\Z"
-)
+_CONTROL = re.compile("[\x00-\x09\x0b-\x1f]")
 
 
 def to_yaml(obj: Mapping[str, Any]) -> str:
@@ -63,14 +60,12 @@ def _sequence(value: list[Any] | tuple[Any, ...], indent: str, lines: list[str])
 
 
 def _fits_block(text: str) -> bool:
-    """Whether a text of several lines reads back from a block: it begins and ends with something to see."""
+    """Whether a text of several lines reads back from a block: nothing invisible in it, none at the ends of lines."""
     body = text[:-1] if text.endswith("\n") else text
     lines = body.split("\n")
-    return bool(lines[0].strip(" ") and lines[-1]) and lines[0][0] != " " and all(map(_fits_block_line, lines))
-
-
-def _fits_block_line(line: str) -> bool:
-    return _BLOCK_LINE.match(line.lstrip(" ")) is not None and not (line and line.isspace())
+    if not lines[0] or lines[0].startswith(" ") or not lines[-1]:
+        return False
+    return not (_CONTROL.search(text) or _UNPRINTABLE.search(text)) and all(line == line.rstrip() for line in lines)
 
 
 def _block(head: str, text: str, indent: str, lines: list[str]) -> None:
