@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from inference_platform.catalog.load import load
+from inference_platform.models.rules import page as rules_page
 from inference_platform.models.scheduler import page
 from inference_platform.paths import ROOT
 from inference_platform.platform import Plan, resolve
@@ -25,6 +26,7 @@ def pages() -> dict[str, str]:
     """The text of each page, by file name."""
     return {
         "inventory.md": _schema_page("inventory", "schemas/inventory.schema.json"),
+        "model-rules.md": _page(rules_page.TITLE, rules_page.INTRODUCTION, rules_page.body(_table)),
         "model.md": _schema_page("model", "schemas/model.schema.json"),
         "traffic.md": _schema_page("traffic", "schemas/traffic.schema.json"),
         "platform.md": _platform_page(),

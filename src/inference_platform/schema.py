@@ -174,9 +174,9 @@ def close_names(name: str, known: Mapping[str, Any] | list[str]) -> tuple[str, .
 
 
 def or_list(names: Mapping[str, Any] | list[str] | tuple[str, ...]) -> str:
-    """Names as text: "a, b or c"."""
+    """Names as text: "a, b or c"; empty for none."""
     words = [str(name) for name in names]
-    return words[0] if len(words) == 1 else ", ".join(words[:-1]) + " or " + words[-1]
+    return " or ".join(filter(None, (", ".join(words[:-1]), *words[-1:])))
 
 
 def _explain(error: ValidationError, prefix: KeyPath) -> Iterator[SchemaMistake]:

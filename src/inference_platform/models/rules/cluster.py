@@ -326,6 +326,19 @@ def the_webhook_answers(subject: Subject, facts: ClusterFacts) -> Iterator[Objec
         )
 
 
+@rule("IP-MOD-142", "Somebody reads the PodMonitors.", CLUSTER, catches=("mistake 42",))
+def monitors_are_read(subject: Subject, facts: ClusterFacts) -> Iterator[Objection]:
+    """KServe itself makes none on this platform; ours need the Prometheus operator."""
+    wanted = subject.entry.get("monitoring") == "pod_monitor"
+    if wanted and facts.crds is not None and _MONITOR_CRD not in facts.crds:
+        yield Objection(
+            ("monitoring",),
+            f"the CRD {_MONITOR_CRD}",
+            "not there",
+            "Install the Prometheus operator, or use monitoring: annotations.",
+        )
+
+
 @rule("IP-MOD-145", "The priority class exists.", CLUSTER)
 def priority_classes_exist(subject: Subject, facts: ClusterFacts) -> Iterator[Objection]:
     """Pods that name another are refused."""
@@ -364,8 +377,6 @@ def _needed_crds(subject: Subject) -> Iterator[tuple[KeyPath, tuple[str, ...], s
         if scaling:
             keda = (_KEDA_CRD,) if "keda" in scaling else ()
             yield (*pod.path, "scaling"), (_VARIANT_CRD, *keda), "Install the autoscaler, or use replicas."
-    if entry.get("monitoring") == "pod_monitor":
-        yield ("monitoring",), (_MONITOR_CRD,), "Install the Prometheus operator, or use monitoring: annotations."
 
 
 def _gateways(subject: Subject) -> Iterator[tuple[KeyPath, Key]]:

@@ -1,0 +1,115 @@
+"""The reference page of the rules, made from their list."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+
+from inference_platform.findings import WARNING
+from inference_platform.models.rules import RULES
+from inference_platform.models.rules.engine import CLUSTER, INVENTORY, MODEL, SCHEMA, SPEC, Rule
+
+Table = Callable[[tuple[str, ...], Sequence[tuple[str, ...]]], str]
+
+TITLE = "Rules of the model language"
+INTRODUCTION = (
+    "What is checked about models before a cluster is touched, beside the types and keys of the schema. Every finding "
+    "names file and line, what was expected, what was found and what to do. Errors stop the run before any write; "
+    "warnings are told. Rules of the scheduler (IP-SCH) are listed in [scheduler-strategies](scheduler-strategies.md)."
+)
+
+_PLACES = {
+    SCHEMA: "schema",
+    MODEL: "entry",
+    SPEC: "rendered spec, after override",
+    INVENTORY: "all models together",
+    CLUSTER: "facts of a live cluster",
+}
+
+# What users get wrong, with the numbers that rules carry in ``catches``.
+MISTAKES = {
+    1: "data without data_local, or not a multiple of it",
+    2: "GPUs per pod that parallelism does not use; leader and worker that differ",
+    3: "tensor parallelism on one node that never reaches vLLM",
+    4: "pipeline parallelism over nodes without a preset for it",
+    5: "pipeline together with data",
+    6: "worker pods without parallelism",
+    7: "replicas together with scaling",
+    8: "another number of nodes for a running model",
+    9: "routes of one's own together with a managed route or gateway",
+    10: "a scheduler without a route",
+    11: "a gateway that does not exist, or a listener named where the release cannot",
+    12: "a listener that does not admit the namespace",
+    13: "a scheduler pod template without containers",
+    14: "a pull secret that some pods lack",
+    15: "a server container that is not called main",
+    16: "no GPU asked for",
+    17: "tolerations or arguments given in part, where lists are replaced",
+    18: "a probe on another port or scheme than the server's",
+    19: "too little time to load the weights",
+    20: "an endpoint picker configuration that the program does not take",
+    21: "plugins under their old names",
+    22: "a scheduler configuration left out, which keeps the last one",
+    23: "block size, hash, seed or topic that differ between server and scheduler",
+    24: "numbers as values of environment variables",
+    25: "scaling to zero",
+    26: "LoRA adapters in a field that the release ignores",
+    27: "a uri without scheme, or with one that KServe does not read",
+    28: "credentials or claims that are missing or cannot be shared",
+    29: "served names that differ within a group",
+    30: "chat with a model that has no chat template",
+    31: "names that are too long or no DNS labels",
+    32: "double braces that Ansible or KServe evaluates",
+    33: "JSON that the shell takes apart",
+    34: "missing CRDs",
+    35: "missing configurations (LLMInferenceServiceConfig)",
+    36: "a gateway that does not know InferencePools",
+    37: "weights or number formats that the GPU cannot take",
+    38: "RDMA devices or networks that the cluster lacks",
+    39: "no spare GPU for the pod that a rollout adds",
+    40: "models before the webhook of KServe answers",
+    41: "several weighted pools in one rule, behind a gateway that asks one scheduler",
+    42: "metrics expected where nobody collects them",
+}
+_ADMISSION = range(1, 15)
+
+# Caught outside this list of rules, or impossible because of how objects are made.
+ELSEWHERE = {
+    "mistake 20": "IP-SCH-020 to IP-SCH-040",
+    "mistake 21": "IP-SCH-023, IP-SCH-025",
+    "mistake 23": "IP-SCH-014; both sides come from one place",
+    "mistake 39": "IP-CAP-003, before models are applied",
+}
+
+
+def body(table: Table) -> str:
+    """The tables of the page."""
+    rules = sorted(RULES.all, key=lambda rule: rule.code)
+    return "\n\n".join(
+        (
+            "## Rules",
+            table(("code", "severity", "looks at", "what holds"), [_row(rule) for rule in rules]),
+            "## Mistakes and where they are caught",
+            table(("mistake", "code"), [(text, caught(f"mistake {number}")) for number, text in MISTAKES.items()]),
+            "## Admission rules of KServe and where they are checked first",
+            table(
+                ("rule of admission", "code"), [(str(number), caught(f"admission {number}")) for number in _ADMISSION]
+            ),
+        )
+    )
+
+
+def caught(what: str) -> str:
+    """The codes that catch a mistake or an admission rule, as text; empty when none does."""
+    codes = [rule.code for rule in RULES.all if what in rule.catches]
+    return "; ".join(
+        filter(None, (", ".join(f"`{code}`" for code in sorted(codes)), _as_codes(ELSEWHERE.get(what, ""))))
+    )
+
+
+def _row(rule: Rule) -> tuple[str, ...]:
+    return f"`{rule.code}`", "warning" if rule.severity == WARNING else "error", _PLACES[rule.scope], rule.title
+
+
+def _as_codes(text: str) -> str:
+    return re.sub(r"IP-[A-Z]+-\d+", lambda match: f"`{match[0]}`", text)

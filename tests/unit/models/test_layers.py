@@ -1,0 +1,160 @@
+"""Defaults, profiles and files: where the settings of a model come from, and where findings point."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from inference_platform.findings import errors
+from inference_platform.models import render
+from inference_platform.models.pipeline import render_inventory
+from inference_platform.sources import Sources
+from tests.unit.models.cases import model
+
+PROFILES: dict[str, Any] = {
+    "large": {"gpu": {"count": 8}, "vllm": {"max_model_len": 32768}},
+    "quick": {"vllm": {"enforce_eager": True, "max_model_len": 4096}},
+}
+
+
+def entry_of(aws: dict[str, Any], entry: dict[str, Any], **settings: Any) -> dict[str, Any]:
+    result = render([entry], settings.pop("defaults", {}), aws, **settings)
+    assert errors(result.findings) == []
+    return result.entries[0]
+
+
+def test_profiles_come_over_the_defaults_and_below_the_entry(aws):
+    entry = model(gpu={"product": "NVIDIA-H200"}, profiles=["large", "quick"], vllm={"dtype": "half"})
+    merged = entry_of(aws, entry, defaults={"gpu": {"count": 2}, "replicas": 3}, profiles=PROFILES)
+    assert merged["gpu"] == {"product": "NVIDIA-H200", "count": 8}
+    assert merged["vllm"] == {"max_model_len": 4096, "enforce_eager": True, "dtype": "half"}
+    assert merged["replicas"] == 3
+
+
+def test_the_defaults_may_name_profiles(aws):
+    merged = entry_of(aws, model(gpu={}), defaults={"profiles": ["large"]}, profiles=PROFILES)
+    assert merged["gpu"] == {"count": 8}
+
+
+def test_replicas_of_a_profile_give_way_to_scaling_of_the_entry(aws):
+    scaling = {"max_replicas": 4, "hpa": {}}
+    merged = entry_of(aws, model(scaling=scaling, profiles=["two"]), profiles={"two": {"replicas": 2}})
+    assert "replicas" not in merged
+
+
+def test_an_unknown_profile_is_refused(aws):
+    (finding,) = render([model(profiles=["lagre"])], {}, aws, profiles=PROFILES).findings
+    assert (finding.code, finding.where) == ("IP-MOD-012", "models[0].profiles[0] (qwen)")
+    assert finding.remedy == "Did you mean large?"
+
+
+@pytest.mark.parametrize("key", ["name", "profiles"])
+def test_a_profile_says_nothing_that_only_a_model_can_say(aws, key):
+    found = render([model()], {}, aws, profiles={"p": {key: ["large"] if key == "profiles" else "x"}}).findings
+    assert [(finding.code, finding.where) for finding in found] == [("IP-MOD-013", f"model_profiles.p.{key}")]
+
+
+def test_a_mistake_in_a_profile_is_told_once_and_there_also_when_nobody_uses_it(aws):
+    profiles = {"p": {"replicas": "two"}, "unused": {"replcas": 2}}
+    found = render([model(profiles=["p"]), model(name="b", profiles=["p"])], {}, aws, profiles=profiles).findings
+    assert [(finding.code, finding.where) for finding in found] == [
+        ("IP-INV-003", "model_profiles.p.replicas"),
+        ("IP-INV-001", "model_profiles.unused.replcas"),
+    ]
+
+
+def test_a_rule_points_at_the_profile_that_broke_it(aws):
+    profiles = {"p": {"shm": "64Gi", "resources": {"memory": "32Gi"}}}
+    (finding,) = render([model(profiles=["p"])], {}, aws, profiles=profiles).findings
+    assert (finding.code, finding.where) == ("IP-MOD-023", "model_profiles.p.shm (qwen)")
+
+
+# files -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def inventory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "models").mkdir()
+    (tmp_path / "group_vars").mkdir()
+    (tmp_path / "group_vars/all.yml").write_text("models:\n  - name: first\n", encoding="utf-8")
+    return tmp_path
+
+
+def write(folder: Path, name: str, text: str) -> None:
+    (folder / "models" / name).write_text(text, encoding="utf-8")
+
+
+GOOD = "namespace: team-a\nuri: hf://a/b\ngpu:\n  count: 1\n"
+
+
+def test_each_file_is_one_model_after_those_of_the_variable(aws, inventory):
+    write(inventory, "second.yml", f"name: second\n{GOOD}")
+    write(inventory, "third.yaml", GOOD)
+    result = render_inventory({"models": [model(name="first")]}, aws, Sources.load([inventory]))
+    assert errors(result.findings) == []
+    assert [summary.name for summary in result.models] == ["first", "second", "third"]
+
+
+def test_files_below_folders_are_found_in_order(inventory):
+    (inventory / "models/team").mkdir()
+    write(inventory, "team/a.yml", GOOD)
+    write(inventory, "z.yml", GOOD)
+    write(inventory, "README.md", "no model")
+    sources = Sources.load([inventory])
+    assert [entry["name"] for entry in sources.models([])] == ["a", "z"]
+
+
+def test_a_finding_names_the_file_and_its_line(aws, inventory):
+    write(inventory, "second.yml", GOOD.replace("count: 1", "count: -1"))
+    write(inventory, "third.yml", GOOD + "replcas: 1\n")
+    found = render_inventory({"models": [model(name="first")]}, aws, Sources.load([inventory])).findings
+    assert [finding.where for finding in found] == [
+        "models/second.yml:4 models[1].gpu.count (second)",
+        "models/third.yml:5 models[2].replcas (third)",
+    ]
+
+
+def test_a_file_that_is_no_mapping_is_refused_where_it_is(aws, inventory):
+    write(inventory, "list.yml", "- name: a\n")
+    (finding,) = render_inventory({}, aws, Sources.load([inventory])).findings
+    assert (finding.code, finding.where) == ("IP-INV-003", "models/list.yml:1 models[0]")
+
+
+def test_a_file_that_is_no_yaml_is_told_and_the_others_are_read(inventory):
+    write(inventory, "bad.yml", "name: [\n")
+    write(inventory, "good.yml", GOOD)
+    sources = Sources.load([inventory])
+    assert [str(file.path.name) for file in sources.unreadable] == ["bad.yml"]
+    assert len(sources.models([])) == 1
+
+
+def test_double_braces_in_a_file_are_text(aws, inventory):
+    write(inventory, "braces.yml", GOOD + "env:\n  A: '{{ x }}'\n")
+    (entry,) = render_inventory({}, aws, Sources.load([inventory])).entries
+    assert entry["env"] == {"A": "{{ x }}"}
+
+
+def test_the_settings_of_an_inventory_are_all_used(aws):
+    settings = {
+        "models": [model(profiles=["large"], gpu={}, traffic={"group": "chat"})],
+        "model_defaults": {"replicas": 2},
+        "model_profiles": PROFILES,
+        "traffic_groups": [{"name": "chat", "namespace": "team-a", "path": "/chat"}],
+        "model_routes": [
+            {"name": "mine", "namespace": "team-a", "rules": [{"backends": [{"model": "qwen"}]}]},
+        ],
+    }
+    result = render_inventory(settings, aws)
+    assert errors(result.findings) == []
+    assert [item["metadata"]["name"] for item in result.objects] == ["team-a", "qwen", "chat", "mine"]
+    assert (result.entries[0]["replicas"], result.entries[0]["gpu"]["count"]) == (2, 8)
+
+
+@pytest.mark.parametrize(("variable", "value"), [("traffic_groups", {"nmae": "x"}), ("model_routes", {"name": "X"})])
+def test_groups_and_routes_follow_their_schema(aws, variable, value):
+    found = render_inventory({variable: [value]}, aws).findings
+    assert found
+    assert all(finding.where.startswith(f"{variable}[0]") for finding in found)
