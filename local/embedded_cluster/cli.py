@@ -15,7 +15,7 @@ import aiohttp
 
 from embedded_cluster.paths import ClusterPaths
 
-RUNS_AS = {"binary": "real program", "standin": "stand-in"}
+RUNS_AS = {"binary": "real program", "standin": "stand-in", "model-server": "simulated vLLM"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -166,6 +166,7 @@ def _status(arguments: argparse.Namespace) -> int:
 async def _cluster_tables(paths: ClusterPaths) -> str:
     """Tables of nodes and pods, or why there are none."""
     from embedded_cluster.kube import ApiError, KubeClient
+    from embedded_cluster.pod_status import is_simulated
     from embedded_cluster.programs import Programs
 
     programs = Programs.load()
@@ -187,7 +188,7 @@ async def _cluster_tables(paths: ClusterPaths) -> str:
     for pod in pods:
         statuses = (pod.get("status") or {}).get("containerStatuses") or []
         restarts = sum(item.get("restartCount", 0) for item in statuses)
-        program = programs.match(pod)
+        program = None if is_simulated(pod) else programs.match(pod)
         runs_as = RUNS_AS[program.kind] if program else "simulated"
         pod_rows.append(
             ["/".join((pod["metadata"]["namespace"], pod["metadata"]["name"])), _pod_state(pod), str(restarts), runs_as]

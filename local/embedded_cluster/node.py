@@ -19,14 +19,16 @@ from embedded_cluster.events import EventRecorder
 from embedded_cluster.kube import Cache, KubeClient, Object, key_of
 from embedded_cluster.kubelet_api import KubeletApi
 from embedded_cluster.load_balancer import LoadBalancers
+from embedded_cluster.model_servers import ModelServers
 from embedded_cluster.network import Network, host_address
 from embedded_cluster.nodes import Flavour
 from embedded_cluster.paths import ClusterPaths
 from embedded_cluster.pki import Pki
 from embedded_cluster.pod_runner import PodRunner
+from embedded_cluster.pod_view import PodView
 from embedded_cluster.private_files import write_private
 from embedded_cluster.processes import ProcessId
-from embedded_cluster.programs import Programs
+from embedded_cluster.programs import Program, Programs
 from embedded_cluster.state import ClusterState, save_pod_processes
 from embedded_cluster.volumes import referenced_objects
 
@@ -82,6 +84,12 @@ class NodeAgent:
         self.egress = EgressProxy(directory, paths.egress_socket)
         addresses = [host_address(self.network.node_address(index)) for index in self._node_index.values()]
         self.kubelet_api = KubeletApi(self.pki, addresses, self._log_file)
+        self.pod_view = PodView(
+            self.network, addresses[0], self.pki.pair("kubelet"), self.server, self.certificate_authority
+        )
+        self.model_servers = ModelServers(
+            paths.logs / "model-servers.log", lambda process: self._record("model-servers", "model-servers", process)
+        )
 
     async def run(self) -> None:
         """Work until SIGTERM."""
@@ -91,6 +99,7 @@ class NodeAgent:
         self.logs_dir.mkdir(parents=True, exist_ok=True)
         await self.egress.start()
         await self.kubelet_api.start()
+        await self.pod_view.start()
         # Pods last: their checks read the other caches.
         sources = [self.secrets, self.config_maps, self.services, self.endpoint_slices]
         tasks = [asyncio.create_task(cache.run(), name=cache.kind) for cache in sources]
@@ -110,6 +119,8 @@ class NodeAgent:
             task.cancel()
         stops = [*self._stopping, *(runner.stop() for runner in self.runners.values())]
         await asyncio.gather(*stops, return_exceptions=True)
+        await self.model_servers.close()
+        await self.pod_view.stop()
         await self.kubelet_api.stop()
         await self.egress.stop()
         await self.client.close()
@@ -130,13 +141,22 @@ class NodeAgent:
         if event == "DELETED" or (pod.get("status") or {}).get("phase") in FINISHED:
             return
         if runner is None:
-            runner = PodRunner(self, pod, self.programs.match(pod))
+            runner = PodRunner(self, pod, self._program(pod))
             self.runners[key] = runner
             if runner.program is None and pod_status.is_simulated(pod):
                 self.claim_address(pod, simulated=True)
             else:
                 runner.start()
         runner.update(pod)
+
+    def _program(self, pod: Object) -> Program | None:
+        """The program for a pod; None for one that is simulated already or beyond its program's limit."""
+        program = None if pod_status.is_simulated(pod) else self.programs.match(pod)
+        if program and program.limit is not None:
+            others = sum(runner.program is program for runner in self.runners.values())
+            if others >= program.limit:
+                return None
+        return program
 
     async def _on_mounted(self, _: str, obj: Object) -> None:
         """A Secret or ConfigMap changed: bring it into the pods that mount it."""
@@ -197,7 +217,9 @@ class NodeAgent:
 
     def record_process(self, pod: Object, process: ProcessId | None) -> None:
         """Keep `run/pod-processes.json` up to date."""
-        uid, name = pod["metadata"]["uid"], "pod/" + "/".join(key_of(pod))
+        self._record(pod["metadata"]["uid"], "pod/" + "/".join(key_of(pod)), process)
+
+    def _record(self, uid: str, name: str, process: ProcessId | None) -> None:
         if process:
             self._processes[uid] = (name, process)
         elif self._processes.pop(uid, None) is None:

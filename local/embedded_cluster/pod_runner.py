@@ -28,8 +28,10 @@ from embedded_cluster.environment import ConfigError, expand, resolve_env
 from embedded_cluster.events import NORMAL, WARNING, EventRecorder, now_text
 from embedded_cluster.images import ImagePullError, check_images
 from embedded_cluster.kube import ApiError, Cache, Credentials, KubeClient, Object
+from embedded_cluster.model_servers import KILLED, ModelServers
 from embedded_cluster.network import host_address
 from embedded_cluster.pod import PodEnvironment
+from embedded_cluster.pod_view import PodView
 from embedded_cluster.private_files import write_private
 from embedded_cluster.probes import declared_check, network_check, run_probes
 from embedded_cluster.processes import ProcessId, die_with_parent, free_port
@@ -65,6 +67,8 @@ class Node(Protocol):
     pods_dir: Path
     logs_dir: Path
     private_registries: tuple[str, ...]
+    model_servers: ModelServers
+    pod_view: PodView
 
     def host_ip(self, node_name: str) -> str: ...
     def claim_address(self, pod: Object, *, simulated: bool) -> str: ...
@@ -129,6 +133,8 @@ class PodRunner:
 
     def update(self, pod: Object) -> None:
         """Take in a newer version of the pod."""
+        if self._is_model_server and _annotations(pod) != _annotations(self.pod):
+            self.node.model_servers.set_pace(self.uid, _annotations(pod))
         self.pod = pod
         self.files.pod = pod
         if pod["metadata"].get("deletionTimestamp") and not self._deleting:
@@ -141,6 +147,12 @@ class PodRunner:
         """Bring mounted Secrets and ConfigMaps up to date."""
         if self.files.mounts and self.files.refresh() and self.environment:
             self.environment.reload_tls()
+            if self._is_model_server:
+                self.node.model_servers.reload(self.uid)
+
+    @property
+    def _is_model_server(self) -> bool:
+        return self.program is not None and self.program.kind == programs.MODEL_SERVER
 
     async def stop(self) -> None:
         """Stop the program and forget the pod, without touching the pod object."""
@@ -272,6 +284,8 @@ class PodRunner:
         try:
             if program.kind == programs.STANDIN:
                 return await self._run_standin(program, environment, address, started_at)
+            if program.kind == programs.MODEL_SERVER:
+                return await self._run_model_server(environment, address, started_at)
             return await self._run_binary(program, environment, address, started_at)
         finally:
             renewal.cancel()
@@ -345,6 +359,28 @@ class PodRunner:
         if task.cancelled():
             return Exit(137, 9)
         return Exit(task.result())
+
+    async def _run_model_server(self, environment: PodEnvironment, address: str, started_at: str) -> Exit:
+        spec = {
+            "pod": "/".join(self.key),
+            "command": environment.command,
+            "args": environment.args,
+            "env": environment.env,
+            "annotations": _annotations(self.pod),
+            "address": host_address(address),
+            "extra_ports": sidecar_ports(self.pod),
+            "root": str(self.files.root),
+            "log": str(self.log_file),
+        }
+        ended = asyncio.ensure_future(_result(await self.node.model_servers.start(self.uid, spec)))
+
+        async def stop(grace_seconds: float) -> None:
+            await self.node.model_servers.stop(self.uid, grace_seconds)
+
+        check = network_check(lambda port: (host_address(address), port))
+        await self._supervise(ended, stop, check, address, started_at)
+        code = ended.result()
+        return Exit(code, signal.SIGKILL if code == KILLED else None)
 
     async def _supervise(
         self,
@@ -492,6 +528,8 @@ class PodRunner:
         """A kubeconfig (0600) with the pod's token file and namespace."""
         user = {"tokenFile": str(self.files.root / "token")}
         cluster = {"server": self.node.server, "certificate-authority": str(self.node.certificate_authority)}
+        if self.program is not None and self.program.connects_to_pods:
+            cluster |= {"server": self.node.pod_view.url, "tls-server-name": self.node.pod_view.certificate_name}
         context = {"cluster": "cluster", "user": "pod", "namespace": self.key[0]}
         content = {
             "apiVersion": "v1",
@@ -617,6 +655,24 @@ async def _first_of(events: list[asyncio.Event], timeout: float) -> None:
     _, pending = await asyncio.wait(waits, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
     for task in pending:
         task.cancel()
+
+
+async def _result(ended: asyncio.Future[int]) -> int:
+    return await ended
+
+
+def _annotations(pod: Object) -> dict[str, str]:
+    return dict(pod["metadata"].get("annotations") or {})
+
+
+def sidecar_ports(pod: Object) -> list[int]:
+    """Ports of sidecars before the model server, which itself answers there too: no request is disaggregated."""
+    return [
+        int(port["containerPort"])
+        for container in pod["spec"].get("initContainers") or []
+        if container.get("restartPolicy") == "Always"
+        for port in container.get("ports") or []
+    ]
 
 
 def _open_log(key: tuple[str, str], path: Path) -> logging.Logger:

@@ -18,7 +18,8 @@ import yaml
 from embedded_cluster.kube import Object
 
 PROGRAMS_FILE = Path(__file__).resolve().parent / "programs.yml"
-BINARY, STANDIN = "binary", "standin"
+BINARY, STANDIN, MODEL_SERVER = "binary", "standin", "model-server"
+_NEEDED = {BINARY: "binary", STANDIN: "module"}
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,8 @@ class Program:
     set_flags: Mapping[str, str] = field(default_factory=dict)
     config_file: ConfigFile | None = None
     answers: tuple[Endpoint, ...] = ()
+    connects_to_pods: bool = False
+    limit: int | None = None
 
     def matches(self, container: Mapping[str, Any]) -> bool:
         """True when this program runs the container."""
@@ -98,10 +101,10 @@ class Launch:
 
 def _program(entry: dict[str, Any], where: str) -> Program:
     kind = entry.get("kind")
-    if kind not in (BINARY, STANDIN):
-        raise ValueError(f"{where}.kind: expected binary or standin, found {kind!r}")
-    needed = "binary" if kind == BINARY else "module"
-    if not entry.get(needed):
+    if kind not in (BINARY, STANDIN, MODEL_SERVER):
+        raise ValueError(f"{where}.kind: expected {BINARY}, {STANDIN} or {MODEL_SERVER}, found {kind!r}")
+    needed = _NEEDED.get(kind)
+    if needed and not entry.get(needed):
         raise ValueError(f"{where}.{needed}: expected a name, found nothing")
     values = dict(entry)
     values["image"] = re.compile(entry["image"])
