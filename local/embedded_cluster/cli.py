@@ -15,7 +15,7 @@ import aiohttp
 
 from embedded_cluster.paths import ClusterPaths
 
-RUNS_AS = {"binary": "real program", "standin": "stand-in", "model-server": "simulated vLLM"}
+RUNS_AS = {"binary": "real program", "standin": "stand-in", "model-server": "simulated vLLM", "proxy": "Envoy"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -177,6 +177,11 @@ class NodeAgent:
         """InternalIP of a node."""
         return self.network.node_address(self._node_index[node_name])
 
+    def locate(self, address: str, port: int) -> tuple[str, int]:
+        """(address, port) on this machine of a pod's address and port."""
+        endpoint = self.endpoints.get(address)
+        return host_address(address), endpoint.overrides.get(port, port) if endpoint else port
+
     def claim_address(self, pod: Object, *, simulated: bool) -> str:
         """The pod's address: the one in its status, or a new one of its node."""
         uid = pod["metadata"]["uid"]

@@ -29,7 +29,8 @@ class PodEnvironment:
     `command`, `args` and `env` are resolved as a kubelet does ($(VAR), fieldRef, Secret and
     ConfigMap keys). `client` is authenticated as the pod's ServiceAccount. `mounts` maps each
     mountPath to a folder (or file, for a subPath) with the volume's content, which follows
-    changes of Secrets and ConfigMaps. `pod` is the Pod object at start.
+    changes of Secrets and ConfigMaps. `pod` is the Pod object at start. `locate` tells where on
+    this machine a pod's address and port are.
     """
 
     namespace: str
@@ -52,6 +53,7 @@ class PodEnvironment:
     listen_address: str
     on_ready: Callable[[bool], None]
     on_listen: Callable[[int, int], None]
+    locate: Callable[[str, int], tuple[str, int]] = lambda address, port: (address, port)
     _runners: list[web.ServerRunner] = field(default_factory=list)
     _tls: list[tuple[ssl.SSLContext, Path, Path]] = field(default_factory=list)
 

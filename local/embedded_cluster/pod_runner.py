@@ -23,7 +23,7 @@ from typing import Any, Protocol
 import aiohttp
 import yaml
 
-from embedded_cluster import pod_status, programs
+from embedded_cluster import pod_status, programs, proxy
 from embedded_cluster.environment import ConfigError, expand, resolve_env
 from embedded_cluster.events import NORMAL, WARNING, EventRecorder, now_text
 from embedded_cluster.images import ImagePullError, check_images
@@ -71,6 +71,7 @@ class Node(Protocol):
     pod_view: PodView
 
     def host_ip(self, node_name: str) -> str: ...
+    def locate(self, address: str, port: int) -> tuple[str, int]: ...
     def claim_address(self, pod: Object, *, simulated: bool) -> str: ...
     def release_address(self, pod: Object) -> None: ...
     def override_port(self, pod: Object, pod_port: int, host_port: int) -> None: ...
@@ -294,14 +295,7 @@ class PodRunner:
             _close_log(environment.log)
 
     async def _run_binary(self, program: Program, environment: PodEnvironment, address: str, started_at: str) -> Exit:
-        launch = programs.fit(
-            program,
-            environment.args,
-            address=host_address(address),
-            bin_dir=self.node.tools / "bin",
-            pod_root=self.files.root,
-            free_port=free_port,
-        )
+        launch = self._launch(program, environment, address)
         if program.config_file and launch.config_source and launch.config_target:
             launch.config_target.parent.mkdir(exist_ok=True)
             content = programs.fit_config(
@@ -339,6 +333,21 @@ class PodRunner:
                 self.node.record_process(self.pod, None)
         code = process.returncode or 0
         return Exit(128 - code, -code) if code < 0 else Exit(code)
+
+    def _launch(self, program: Program, environment: PodEnvironment, address: str) -> programs.Launch:
+        if program.kind == programs.PROXY:
+            configuration = proxy.folder(self.node.pods_dir, self.uid)
+            return proxy.launch(
+                environment.args, environment.env, "/".join(self.key), configuration, host_address(address)
+            )
+        return programs.fit(
+            program,
+            environment.args,
+            address=host_address(address),
+            bin_dir=self.node.tools / "bin",
+            pod_root=self.files.root,
+            free_port=free_port,
+        )
 
     async def _run_standin(self, program: Program, environment: PodEnvironment, address: str, started_at: str) -> Exit:
         task = asyncio.create_task(_standin_main(program, environment), name=f"stand-in {'/'.join(self.key)}")
@@ -492,6 +501,7 @@ class PodRunner:
             listen_address=host_address(address),
             on_ready=lambda _: None,
             on_listen=lambda pod_port, host_port: self.node.override_port(self.pod, pod_port, host_port),
+            locate=self.node.locate,
         )
 
     async def _request_tokens(self) -> None:

@@ -18,7 +18,7 @@ import yaml
 from embedded_cluster.kube import Object
 
 PROGRAMS_FILE = Path(__file__).resolve().parent / "programs.yml"
-BINARY, STANDIN, MODEL_SERVER = "binary", "standin", "model-server"
+BINARY, STANDIN, MODEL_SERVER, PROXY = "binary", "standin", "model-server", "proxy"
 _NEEDED = {BINARY: "binary", STANDIN: "module"}
 
 
@@ -101,8 +101,9 @@ class Launch:
 
 def _program(entry: dict[str, Any], where: str) -> Program:
     kind = entry.get("kind")
-    if kind not in (BINARY, STANDIN, MODEL_SERVER):
-        raise ValueError(f"{where}.kind: expected {BINARY}, {STANDIN} or {MODEL_SERVER}, found {kind!r}")
+    kinds = (BINARY, STANDIN, MODEL_SERVER, PROXY)
+    if kind not in kinds:
+        raise ValueError(f"{where}.kind: expected one of {', '.join(kinds)}, found {kind!r}")
     needed = _NEEDED.get(kind)
     if needed and not entry.get(needed):
         raise ValueError(f"{where}.{needed}: expected a name, found nothing")

@@ -1,16 +1,17 @@
 """Stand-in for istiod's gateway controller, acting with istiod's ServiceAccount.
 
 It imitates what istiod does to the API server for Gateways, HTTPRoutes and InferencePools, the certificates it spreads
-and the webhooks it completes; it sends nothing to proxies. What it computes is in `standins/gateway/` as pure
-functions; here are the watches, the writes and the order of a start:
+and the webhooks it completes; the proxies of gateways get their configuration as files. What it computes is in
+`standins/gateway/` as pure functions; here are the watches, the writes and the order of a start:
 
 1. watch everything, wait until all kinds that are served are listed, and only then judge (a status written while
    starting could send KServe to the wrong InferencePool group for good);
 2. be ready, whether or not the Gateway API exists;
 3. hold the two leases of the real program, then compute and write on every change.
 
-Not imitated: sidecars, the mesh, GRPCRoutes, ServiceEntries, proxies, the leader ConfigMaps of older versions, the
-status apply that only marks a Gateway with the controller's version. It writes no Events, as istiod does not.
+Not imitated: sidecars, the mesh, GRPCRoutes, ServiceEntries, the discovery protocol, the leader ConfigMaps of older
+versions, the status apply that only marks a Gateway with the controller's version. It writes no Events, as istiod does
+not.
 """
 
 from __future__ import annotations
@@ -25,13 +26,16 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
+from embedded_cluster import proxy
 from embedded_cluster.kube import ApiError, KindNotServedError
 from embedded_cluster.standins.gateway import leases, mesh_ca, webhooks
 from embedded_cluster.standins.gateway.controller import Desired, Memory, StatusWrite, desired
 from embedded_cluster.standins.gateway.objects import FIELD_MANAGER, MANAGED_LABEL
 from embedded_cluster.standins.gateway.pools import FIELD_MANAGER as POOL_MANAGER
+from embedded_cluster.standins.gateway.proxies import Machine, proxy_configs
 from embedded_cluster.standins.gateway.settings import Settings
 from embedded_cluster.standins.gateway.snapshot import API_VERSIONS, Key, Object, Snapshot, key_of
+from embedded_cluster.standins.proxy_files import ProxyFiles
 
 if TYPE_CHECKING:
     from embedded_cluster.pod import PodEnvironment
@@ -48,6 +52,7 @@ SELECTORS = {
 GATHER_SECONDS = 0.02  # changes that come together are answered together
 RETRY_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0, 15.0)
 PARALLEL_WRITES = 8
+PUBLISH_PAUSE_SECONDS = 0.2  # proxies are told at most so often
 
 
 async def main(pod: PodEnvironment) -> None:
@@ -65,6 +70,7 @@ async def main(pod: PodEnvironment) -> None:
             leases.held(pod, f"istio-gateway-deployment-{settings.revision}", tasks),
         ):
             pod.log.info("gateway controller is leading, revision %s", settings.revision)
+            tasks.create_task(controller.configure_proxies(), name="proxies")
             await controller.run(authority.root_certificate)
 
 
@@ -87,6 +93,7 @@ class GatewayController:
     _listed: dict[str, asyncio.Event] = field(default_factory=lambda: {k: asyncio.Event() for k in API_VERSIONS})
     _applied: dict[tuple[str, Key], Applied] = field(default_factory=dict)
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
+    _unpublished: asyncio.Event = field(default_factory=asyncio.Event)
     _problems: dict[str, str] = field(default_factory=dict)
 
     # Reading -----------------------------------------------------------------------------
@@ -137,6 +144,7 @@ class GatewayController:
             await self._changed.wait()
             await asyncio.sleep(GATHER_SECONDS)
             self._changed.clear()
+            self._unpublished.set()
             wanted = desired(
                 Snapshot(self._objects), self.memory, self.settings, certificate, _now(), served=self._served()
             )
@@ -148,6 +156,24 @@ class GatewayController:
             pause = RETRY_SECONDS[min(failures, len(RETRY_SECONDS) - 1)]
             asyncio.get_running_loop().call_later(pause, self._changed.set)
             failures += 1
+
+    async def configure_proxies(self) -> None:
+        """Tell the proxies of gateways about every change."""
+        files = ProxyFiles()
+        pods = self.pod.cluster_dir / "run" / "pods"
+        machine = Machine(self.pod.locate, proxy.host_port, lambda uid: str(proxy.folder(pods, uid)))
+        while True:
+            await self._unpublished.wait()
+            self._unpublished.clear()
+            configs = proxy_configs(Snapshot(self._objects), self.settings, machine)
+            try:
+                again = await files.publish(configs)
+            except OSError as error:
+                self.pod.log.error("a proxy's configuration was not written: %s (will retry)", error)
+                again = PUBLISH_PAUSE_SECONDS
+            if again is not None:
+                asyncio.get_running_loop().call_later(again, self._unpublished.set)
+            await asyncio.sleep(PUBLISH_PAUSE_SECONDS)
 
     def _report(self, wanted: Desired) -> None:
         """Log problems of Gateways when they are new; istiod shows them nowhere else."""
@@ -239,9 +265,10 @@ def _matters(kind: str, before: Object, after: Object) -> bool:
 
 
 def _endpoint(pod: Object) -> tuple[Any, ...]:
-    """What makes a pod an endpoint of a Service."""
-    status = pod.get("status") or {}
-    return status.get("podIP"), status.get("phase"), pod["metadata"].get("labels")
+    """What makes a pod an endpoint of a Service, for statuses and for proxies."""
+    status, metadata = pod.get("status") or {}, pod["metadata"]
+    ready = next((item["status"] for item in status.get("conditions") or [] if item["type"] == "Ready"), "")
+    return status.get("podIP"), status.get("phase"), ready, metadata.get("labels"), metadata.get("deletionTimestamp")
 
 
 def _fingerprint(obj: Object) -> str:

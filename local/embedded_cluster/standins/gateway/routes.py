@@ -44,6 +44,7 @@ class Destination:
     weight: int
     endpoint_picker: tuple[str, int] | None = None  # (host, port) of the pool's picker
     fail_open: bool = False
+    is_pool: bool = False
 
 
 @dataclass(frozen=True)
@@ -218,6 +219,7 @@ def _pool(
         if picker.get("port")
         else None,
         picker.get("failureMode") == "FailOpen",
+        is_pool=True,
     )
 
 

@@ -101,9 +101,8 @@ class ProxyValues:
     def of(cls, snapshot: Snapshot, settings: Settings) -> ProxyValues:
         """Values from the ConfigMaps `istio-sidecar-injector` (key values) and `istio` (key mesh)."""
         injector = snapshot.get("ConfigMap", settings.namespace, f"istio-sidecar-injector{settings.suffix}")
-        mesh = snapshot.get("ConfigMap", settings.namespace, f"istio{settings.suffix}")
         values = (_document(injector, "values").get("global")) or {}
-        config = _document(mesh, "mesh")
+        config = mesh_config(snapshot, settings)
         proxy = values.get("proxy") or {}
         image = proxy.get("image") or cls.image
         if "/" not in image:
@@ -121,6 +120,11 @@ class ProxyValues:
             resources=proxy.get("resources") or cls().resources,
             proxy_metadata=(config.get("defaultConfig") or {}).get("proxyMetadata") or {},
         )
+
+
+def mesh_config(snapshot: Snapshot, settings: Settings) -> dict[str, Any]:
+    """The mesh configuration, key mesh of ConfigMap `istio`."""
+    return _document(snapshot.get("ConfigMap", settings.namespace, f"istio{settings.suffix}"), "mesh")
 
 
 def parse_flags(words: Sequence[str]) -> dict[str, str]:

