@@ -30,9 +30,10 @@ $(LOCKED): requirements.lock pyproject.toml
 tools: $(LOCKED) ## Build the programs of the embedded cluster (once, then cached)
 	@$(BIN)/python -m embedded_cluster build
 
-demo: $(LOCKED) ## From nothing to a served model: embedded cluster, site.yml, report
+demo: $(LOCKED) ## From nothing to an answer of a model: embedded cluster, site.yml, report, a completion
 	@$(BIN)/python -m embedded_cluster up --name $(CLUSTER)
 	@EMBEDDED_CLUSTER=$(CLUSTER) $(BIN)/ansible-playbook -i inventories/local site.yml
+	@$(BIN)/python -m embedded_cluster ask --name $(CLUSTER)
 
 test: $(LOCKED) ## Run all tests: lint, unit, rendered objects, scenarios on embedded clusters
 	@$(MAKE) --no-print-directory lint

@@ -1,4 +1,4 @@
-"""Command line of the embedded cluster: `python -m embedded_cluster up|down|status|kubeconfig|logs`."""
+"""Command line of the embedded cluster: `python -m embedded_cluster up|down|status|ask|kubeconfig|logs`."""
 
 from __future__ import annotations
 
@@ -53,6 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     kept.add_argument("--keep-data", action="store_true", help="keep the data for the next up")
     kept.add_argument("--purge", action="store_true", help="remove the logs too")
     command("status", _status, "show processes, nodes and pods")
+    command("ask", _ask, "ask every model for a completion through the gateway")
     command("kubeconfig", _kubeconfig, "print the path of the administrator's kubeconfig")
     logs = command("logs", _logs, "show the end of a process's log")
     logs.add_argument("process", nargs="?", help="name of a log; without it the names are listed")
@@ -68,10 +69,11 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _user_errors() -> tuple[type[Exception], ...]:
+    from embedded_cluster.ask import AskError
     from embedded_cluster.launcher import ClusterError
     from embedded_cluster.tools import ToolsError
 
-    return ClusterError, ToolsError, ValueError
+    return AskError, ClusterError, ToolsError, ValueError
 
 
 def _build(_: argparse.Namespace) -> int:
@@ -95,6 +97,15 @@ def _down(arguments: argparse.Namespace) -> int:
         launcher.destroy(arguments.name)
     else:
         launcher.down(arguments.name, keep_data=arguments.keep_data)
+    return 0
+
+
+def _ask(arguments: argparse.Namespace) -> int:
+    from embedded_cluster.ask import ask_models
+
+    for question, text in asyncio.run(ask_models(ClusterPaths.of(arguments.name))):
+        print(f"{question.model} answers through the gateway:\n\n    {question.body['prompt']}{text}\n")
+        print(f"Ask it yourself:\n\n    {question.command}\n")
     return 0
 
 

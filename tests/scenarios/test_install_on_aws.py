@@ -52,7 +52,7 @@ SERVICES: dict[str, tuple[str, set[int]]] = {
     "istio-system/servicemesh-operator3-metrics-service": ("ClusterIP", {8443}),
     "openshift-lws-operator/lws-controller-manager-metrics-service": ("ClusterIP", {8443}),
     "openshift-lws-operator/lws-webhook-service": ("ClusterIP", {443}),
-    "redhat-ods-applications/inference-gateway-istio": ("LoadBalancer", {80}),
+    "redhat-ods-applications/inference-gateway-istio": ("LoadBalancer", {8080}),
     "redhat-ods-applications/llmisvc-controller-manager-service": ("ClusterIP", {8443}),
     "redhat-ods-applications/llmisvc-webhook-server-service": ("ClusterIP", {443}),
     "redhat-ods-operator/rhai-operator-controller-manager-metrics-service": ("ClusterIP", {8443}),
