@@ -134,7 +134,8 @@ class ModelServer:
         if room < 1:
             text = f"This model's maximum context length is {self.settings.max_context} tokens. However, your request "
             raise RequestError(400, "BadRequestError", f"{text}has {longest} input tokens.", "input_tokens")
-        asked = body.get("max_completion_tokens") or body.get("max_tokens") or (None if chat else COMPLETION_TOKENS)
+        given = [body[name] for name in ("max_completion_tokens", "max_tokens") if body.get(name) is not None]
+        asked = given[0] if given else None if chat else COMPLETION_TOKENS
         limit = min(room, _whole_number(asked, "max_tokens")) if asked is not None else room
         natural = limit if body.get("ignore_eos") else _natural_length(prompts[0])
         tokens = min(limit, max(natural, int(body.get("min_tokens") or 0)))
