@@ -30,6 +30,8 @@ from embedded_cluster.model_server.engine import Pace
 
 BACKLOG = 1024
 LINE_LIMIT = 4 * 1024 * 1024
+NOTICE_SECONDS = 0.3
+"""A server goes on for a moment after it is told to stop, as vLLM does while it winds up its engine."""
 Message = dict[str, Any]
 
 
@@ -87,6 +89,7 @@ class Server:
                 await web.TCPSite(runner, address, port, **options).start()
                 log.info("listening on port %d%s", port, " (TLS)" if context else "")
             await self._stop.wait()
+            await asyncio.sleep(min(NOTICE_SECONDS, self._grace))
             log.info("shutting down, %d requests in flight", len(server.engine.running))
             for site in list(runner.sites):
                 await site.stop()

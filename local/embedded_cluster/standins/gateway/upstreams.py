@@ -165,6 +165,7 @@ def cluster(upstream: Upstream, folder: str) -> dict[str, Any]:
     result: dict[str, Any] = {
         "@type": f"{TYPES}.config.cluster.v3.Cluster",
         "name": upstream.name,
+        "alt_stat_name": upstream.name.replace(".", "_"),  # dots would part the name in statistics
         "type": "EDS",
         "connect_timeout": CONNECT_TIMEOUT,
         "eds_cluster_config": {
