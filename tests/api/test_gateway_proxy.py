@@ -7,6 +7,7 @@ import base64
 import collections
 import contextlib
 import json
+import os
 import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -38,7 +39,9 @@ from tests.unit.standins.gateway.world import (
     to_service,
 )
 
-GATEWAY_POD = "10.191.1.1"
+#: Addresses of this test process, so that several can run at once.
+BLOCK = f"10.{192 + os.getpid() // 250 % 60}.{os.getpid() % 250}"
+GATEWAY_POD = f"{BLOCK}.1"
 READY = {"conditions": [{"type": "Ready", "status": "True"}]}
 
 
@@ -66,7 +69,7 @@ class World:
         found = []
         for number, (name, port) in enumerate(self.ports.items(), start=1):
             ports = [{"port": 80, "targetPort": "http"}]
-            found += [service(name, spec={"ports": ports}), pod(name, f"10.191.2.{number}", name, port)]
+            found += [service(name, spec={"ports": ports}), pod(name, f"{BLOCK}.{10 + number}", name, port)]
         return found
 
     async def use(self, *objects: Object) -> None:
@@ -136,7 +139,7 @@ class World:
 
         runner = web.ServerRunner(web.Server(answer))
         await runner.setup()
-        await web.TCPSite(runner, f"127.191.2.{number}", port).start()
+        await web.TCPSite(runner, host_address(f"{BLOCK}.{10 + number}"), port).start()
         return runner
 
 
@@ -336,10 +339,10 @@ def test_a_pool_without_its_picker_fails_as_its_mode_says(tmp_path: Path) -> Non
 def test_pods_that_are_not_ready_or_go_away_get_no_request(tmp_path: Path) -> None:
     async def scenario(world: World) -> None:
         def without_b(reason: Object) -> Object:
-            broken = pod("b-2", "10.191.2.99", "a", 9)
+            broken = pod("b-2", f"{BLOCK}.99", "a", 9)
             return broken | {"metadata": broken["metadata"] | reason.get("metadata", {})} | reason.get("rest", {})
 
-        unready = without_b({"rest": {"status": {"podIP": "10.191.2.99", "conditions": []}}})
+        unready = without_b({"rest": {"status": {"podIP": f"{BLOCK}.99", "conditions": []}}})
         leaving = without_b({"metadata": {"name": "b-3", "deletionTimestamp": "2026-01-01T00:00:00Z"}})
         await world.use(*platform(route(rules=[rule("a")])), unready, leaving)
         await world.until("/", (200, "a /"))
