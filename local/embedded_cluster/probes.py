@@ -16,6 +16,7 @@ from typing import Any
 
 import aiohttp
 
+from embedded_cluster import grpc_health
 from embedded_cluster.programs import Endpoint
 
 UNREADY_PERIOD_SECONDS = 0.2
@@ -25,7 +26,7 @@ Check = Callable[["Probe"], Awaitable[str | None]]
 
 @dataclass(frozen=True)
 class Probe:
-    """One probe of a container; `port` is the pod's port, 0 for an exec probe."""
+    """One probe of a container; `port` is the pod's port, 0 for an exec probe, `service` what a gRPC probe asks for."""
 
     kind: str
     port: int
@@ -34,6 +35,7 @@ class Probe:
     period: float = 10.0
     timeout: float = 1.0
     failure_threshold: int = 3
+    service: str = ""
 
 
 def probe_of(container: Mapping[str, Any], name: str) -> Probe | None:
@@ -54,6 +56,7 @@ def probe_of(container: Mapping[str, Any], name: str) -> Probe | None:
         period=float(spec.get("periodSeconds") or 10),
         timeout=float(spec.get("timeoutSeconds") or 1),
         failure_threshold=int(spec.get("failureThreshold") or 3),
+        service=handler.get("service") or "",
     )
 
 
@@ -78,6 +81,8 @@ def network_check(locate: Callable[[int], tuple[str, int]]) -> Check:
             async with asyncio.timeout(probe.timeout):
                 if probe.kind == "httpGet":
                     return await _http_get(host, port, probe.path)
+                if probe.kind == "grpc":
+                    return await grpc_health.check(host, port, probe.service)
                 _, writer = await asyncio.open_connection(host, port)
                 writer.close()
                 return None
