@@ -141,7 +141,12 @@ class NodeAgent:
         if event == "DELETED" or (pod.get("status") or {}).get("phase") in FINISHED:
             return
         if runner is None:
-            runner = PodRunner(self, pod, self._program(pod))
+            program = self._program(pod)
+            if program and self._is_full(program):
+                because = pod_status.beyond_limit(program.name, program.limit or 0)
+                runner = PodRunner(self, pod, None, because)
+            else:
+                runner = PodRunner(self, pod, program)
             self.runners[key] = runner
             if runner.program is None and pod_status.is_simulated(pod):
                 self.claim_address(pod, simulated=True)
@@ -150,13 +155,13 @@ class NodeAgent:
         runner.update(pod)
 
     def _program(self, pod: Object) -> Program | None:
-        """The program for a pod; None for one that is simulated already or beyond its program's limit."""
-        program = None if pod_status.is_simulated(pod) else self.programs.match(pod)
-        if program and program.limit is not None:
-            others = sum(runner.program is program for runner in self.runners.values())
-            if others >= program.limit:
-                return None
-        return program
+        """The program for a pod; None for one that is simulated already."""
+        return None if pod_status.is_simulated(pod) else self.programs.match(pod)
+
+    def _is_full(self, program: Program) -> bool:
+        """True when as many pods of the program run as may."""
+        running = sum(runner.program is program for runner in self.runners.values())
+        return program.limit is not None and running >= program.limit
 
     async def _on_mounted(self, _: str, obj: Object) -> None:
         """A Secret or ConfigMap changed: bring it into the pods that mount it."""

@@ -16,7 +16,7 @@ import os
 import signal
 import time
 import traceback
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -89,10 +89,17 @@ class Exit:
 class PodRunner:
     """Runs (or hands over) one pod. `start()` once, then `update()` and `delete()` as events come."""
 
-    def __init__(self, node: Node, pod: Object, program: Program | None) -> None:
+    def __init__(
+        self,
+        node: Node,
+        pod: Object,
+        program: Program | None,
+        simulated_because: Mapping[str, str] = pod_status.NO_PROGRAM,
+    ) -> None:
         self.node = node
         self.pod = pod
         self.program = program
+        self._simulated_because = simulated_because
         self.view = pod_status.ContainerView()
         self.files = PodFiles(node.pods_dir / pod["metadata"]["uid"], pod, self._sources())
         self.environment: PodEnvironment | None = None
@@ -234,7 +241,9 @@ class PodRunner:
     async def _hand_over(self) -> None:
         address = self.node.claim_address(self.pod, simulated=True)
         await self._publish(
-            pod_status.simulated_status(self.pod, host_ip=self._host_ip, pod_ip=address, now=now_text())
+            pod_status.simulated_status(
+                self.pod, host_ip=self._host_ip, pod_ip=address, now=now_text(), because=self._simulated_because
+            )
         )
 
     # Life of the program -----------------------------------------------------------------

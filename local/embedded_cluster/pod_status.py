@@ -9,6 +9,7 @@ from typing import Any
 from embedded_cluster.kube import Object
 
 SIMULATED = "embedded-cluster/Simulated"
+ONLY_A_STATUS = "the containers only exist in this status"
 OWN_CONDITIONS = ("PodReadyToStartContainers", "Initialized", "ContainersReady", "Ready")
 
 
@@ -78,12 +79,21 @@ def blocked_status(pod: Object, state: Mapping[str, Any], *, host_ip: str, now: 
     return running_status(pod, view, host_ip=host_ip, pod_ip=None, now=now)
 
 
-def simulated_status(pod: Object, *, host_ip: str, pod_ip: str, now: str) -> Object:
+NO_PROGRAM = {"reason": "NoProgramForImage", "message": f"no program is known for this image: {ONLY_A_STATUS}"}
+
+
+def beyond_limit(program: str, limit: int) -> dict[str, str]:
+    """Why a pod is simulated although its program is known: reason and message of the condition."""
+    return {"reason": "TooManyProcesses", "message": f"{limit} pods run {program} already: {ONLY_A_STATUS}"}
+
+
+def simulated_status(
+    pod: Object, *, host_ip: str, pod_ip: str, now: str, because: Mapping[str, str] = NO_PROGRAM
+) -> Object:
     """What hands a pod over to kwok: an address and the condition embedded-cluster/Simulated."""
-    message = "no program is known for this image: the containers only exist in this status"
     conditions = [
         _condition("PodReadyToStartContainers", True),
-        _condition(SIMULATED, True, always={"reason": "NoProgramForImage", "message": message}),
+        _condition(SIMULATED, True, always=because),
     ]
     before = pod.get("status") or {}
     return {

@@ -75,3 +75,11 @@ def test_a_simulated_pod_is_marked_for_kwok():
     assert pod_status.is_simulated({**POD, "status": status})
     assert not pod_status.is_simulated(POD)
     assert "phase" not in status
+
+
+def test_a_pod_beyond_its_programs_limit_says_so():
+    because = pod_status.beyond_limit("endpoint-picker", 24)
+    status = pod_status.simulated_status(POD, host_ip="10.64.0.10", pod_ip="10.64.8.1", now=NOW, because=because)
+    condition = next(item for item in status["conditions"] if item["type"] == pod_status.SIMULATED)
+    assert (condition["status"], condition["reason"]) == ("True", "TooManyProcesses")
+    assert condition["message"].startswith("24 pods run endpoint-picker already")
