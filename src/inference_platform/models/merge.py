@@ -7,12 +7,18 @@ from typing import Any
 
 from inference_platform.schema import KeyPath
 
+# In here nothing (null) is a value: it removes what the platform would render.
+_WITH_NOTHING = ("override",)
+
 # Each of these says how many pods there are; a stronger layer that gives one puts out the other.
 ALTERNATIVES = {"replicas": "scaling", "scaling": "replicas"}
 
 
 def merge(defaults: Mapping[str, Any], entry: Mapping[str, Any]) -> dict[str, Any]:
-    """``entry`` over ``defaults``: mappings key by key, everything else replaced. Inputs stay as they are."""
+    """``entry`` over ``defaults``: mappings key by key, everything else replaced. Inputs stay as they are.
+
+    Nothing (null) replaces like any value; ``without_nothing`` then takes it away.
+    """
     merged = {key: plain(value) for key, value in defaults.items()}
     for key, value in entry.items():
         below = merged.get(key)
@@ -21,9 +27,22 @@ def merge(defaults: Mapping[str, Any], entry: Mapping[str, Any]) -> dict[str, An
         else:
             merged[key] = plain(value)
         other = ALTERNATIVES.get(key)
-        if other in merged and other not in entry:
+        if value is not None and other in merged and other not in entry:
             del merged[other]
     return merged
+
+
+def without_nothing(value: Any, schema: Mapping[str, Any]) -> Any:
+    """``value`` without the keys that say nothing (null), as deep as the schema knows or describes the keys."""
+    known, others = schema.get("properties", {}), schema.get("additionalProperties")
+    described = others if isinstance(others, Mapping) else {}
+    if not isinstance(value, dict) or not (known or described):
+        return value
+    return {
+        key: item if key in _WITH_NOTHING else without_nothing(item, known.get(key, described))
+        for key, item in value.items()
+        if item is not None
+    }
 
 
 def with_schema_defaults(entry: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, Any]:
@@ -45,10 +64,10 @@ def defaults_of(schema: Mapping[str, Any]) -> Defaults:
 
 
 def fill(entry: Mapping[str, Any], defaults: Defaults) -> dict[str, Any]:
-    """``entry`` with ``defaults``; a mapping that is not there is not made up."""
+    """``entry`` with ``defaults`` where it says nothing; a mapping that is not there is not made up."""
     filled = dict(entry)
     for name, (has_default, value, inside) in defaults.items():
-        if name not in filled:
+        if filled.get(name) is None:
             if has_default:
                 filled[name] = value
         elif inside and isinstance(filled[name], dict):

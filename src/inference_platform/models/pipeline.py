@@ -11,7 +11,7 @@ from inference_platform import schema
 from inference_platform.catalog.load import load
 from inference_platform.findings import ERROR, Finding, errors, show
 from inference_platform.models import scheduler
-from inference_platform.models.merge import Defaults, defaults_of, fill, has, layered, merge
+from inference_platform.models.merge import Defaults, defaults_of, fill, has, layered, merge, without_nothing
 from inference_platform.models.routes import group_route, own_route
 from inference_platform.models.rules import RULES, Problem, Rule
 from inference_platform.models.rules.engine import (
@@ -161,12 +161,14 @@ def _subjects(
         if isinstance(entry, Mapping):
             findings.add_unknown_profiles(index)
             model = layers.merged(entry)
-        wrong = checker.mistakes(model)
+        given = without_nothing(model, schema.inlined_schema("model"))
+        wrong = checker.mistakes(given)
         if wrong:
             findings.add_mistakes(index, wrong)
             yield None
         else:
-            completed = complete(model)
+            # Nothing in prefill takes back what decode says, so it must get there.
+            completed = complete({**given, "prefill": model["prefill"]} if "prefill" in given else given)
             yield Subject(
                 index, completed, workloads(completed), scheduler.wiring_for(completed, platform["serving"]), platform
             )

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from inference_platform.models.merge import ALTERNATIVES, merge
+from inference_platform.models.merge import ALTERNATIVES, merge, without_nothing
 from inference_platform.schema import KeyPath, inlined_schema
 
 SERVING = "serving"
@@ -65,13 +65,16 @@ class Workload:
 
 
 def complete(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """A merged entry with what follows from the rest of it: replicas, prefill in full."""
+    """A merged entry with what follows from the rest of it: replicas, prefill in full.
+
+    In ``prefill`` nothing (null) takes back what the rest says.
+    """
     model = dict(entry)
     if "scaling" not in model:
         model.setdefault("replicas", 1)
     if "prefill" in model:
         inherited = {key: model[key] for key in _inherited() if key in model}
-        prefill = merge(inherited, model["prefill"])
+        prefill = without_nothing(merge(inherited, model["prefill"]), inlined_schema("model")["properties"]["prefill"])
         if "scaling" not in prefill:
             prefill.setdefault("replicas", 1)
         model["prefill"] = prefill

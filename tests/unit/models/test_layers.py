@@ -158,3 +158,48 @@ def test_groups_and_routes_follow_their_schema(aws, variable, value):
     found = render_inventory({variable: [value]}, aws).findings
     assert found
     assert all(finding.where.startswith(f"{variable}[0]") for finding in found)
+
+
+# nothing ---------------------------------------------------------------------------------
+
+
+def test_nothing_takes_back_what_a_weaker_layer_says(aws):
+    defaults = {"gpu": {"product": "NVIDIA-L4", "count": 2}, "env": {"A": "1"}, "served_name": "x"}
+    merged = entry_of(aws, model(gpu={"product": None}) | {"env": {"A": None}, "served_name": None}, defaults=defaults)
+    assert merged["gpu"] == {"count": 2}
+    assert merged["env"] == {}
+    assert "served_name" not in merged
+
+
+def test_nothing_without_a_weaker_layer_is_as_if_it_were_not_there(aws):
+    assert entry_of(aws, {**model(), "served_name": None, "vllm": {"dtype": None}})["vllm"] == {}
+
+
+def test_nothing_in_a_required_key_is_missing(aws):
+    (finding,) = render([{**model(), "uri": None}], {}, aws).findings
+    assert finding.code == "IP-INV-005"
+
+
+def test_nothing_in_prefill_leaves_out_what_decode_says(aws):
+    entry = model(env={"A": "1", "B": "2"}, vllm={"max_num_seqs": 8}, prefill={"env": {"A": None}, "vllm": None})
+    merged = entry_of(aws, entry)
+    assert merged["prefill"]["env"] == {"B": "2"}
+    assert "vllm" not in merged["prefill"]
+
+
+def test_nothing_in_override_and_in_free_settings_is_a_value(aws):
+    entry = model(vllm={"hf_overrides": {"a": None}}, override={"template": {"tolerations": None}})
+    merged = entry_of(aws, entry, defaults={"override": {"replicas": 2}})
+    assert merged["vllm"]["hf_overrides"] == {"a": None}
+    assert merged["override"] == {"replicas": 2, "template": {"tolerations": None}}
+
+
+def test_nothing_takes_back_to_what_holds_for_every_model(aws):
+    assert entry_of(aws, {**model(), "state": None}, defaults={"state": "stopped"})["state"] == "present"
+
+
+def test_no_replicas_do_not_put_out_the_scaling_of_a_weaker_layer(aws):
+    scaling = {"max_replicas": 3, "hpa": {}}
+    merged = entry_of(aws, {**model(), "replicas": None}, defaults={"scaling": scaling})
+    assert merged["scaling"] == scaling
+    assert "replicas" not in merged
