@@ -31,7 +31,6 @@ SERVING = {
     "lora": "how release {release} takes adapters",
     "pool_group": "the kind of pool that the gateway of release {release} knows",
     "pull_secret": "the pull secret of the platform",
-    "scheduler_config": "the platform's scheduler",
     "scheduler_containers": "release {release}: a pod template must name the containers of its preset",
     "tls": "servers of release {release} speak HTTPS",
 }

@@ -203,8 +203,11 @@ def _scheduler(model: Mapping[str, Any], wiring: Wiring, serving: Mapping[str, A
     if "pool" in router:
         return Block(pool=router["pool"])
     block = Block(config=wiring.epp_config)
-    replicas = model.get("scheduler", {}).get("replicas", 1)
+    settings = model.get("scheduler", {})
+    replicas = settings.get("replicas", 1)
     _put(block, "replicas", replicas if replicas > 1 else None)
+    _put(block, "labels", settings.get("pod_labels"))
+    _put(block, "annotations", settings.get("pod_annotations"))
     if serving["pull_secret"]:
         block["pull_secrets"] = [{"name": serving["pull_secret"]}]
         block["containers"] = [{"name": name} for name in serving["scheduler_containers"]]

@@ -38,6 +38,20 @@ def pod(**fields: Any) -> dict[str, Any]:
     return {"override": {"template": {"containers": [{**MAIN, **fields}]}}}
 
 
+def scheduler_config(**changes: Any) -> dict[str, Any]:
+    """An override of the scheduler's configuration by one that only counts queues, with changes."""
+    plugins = [{"type": kind} for kind in ("single-profile-handler", "queue-scorer", "max-score-picker")]
+    config = {
+        "apiVersion": "inference.networking.x-k8s.io/v1alpha1",
+        "kind": "EndpointPickerConfig",
+        "plugins": plugins,
+        "schedulingProfiles": [{"name": "default", "plugins": [{"pluginRef": item["type"]} for item in plugins[1:]]}],
+    }
+    return {"override": {"router": {"scheduler": {"config": {"inline": {**config, **changes}}}}}}
+
+
+PRECISE = {"scheduler": {"strategy": "precise_prefix_cache"}}
+
 # Rules about one entry, or about its rendered spec.
 MODEL_CASES: dict[str, list[Case]] = {
     "IP-MOD-002": [
@@ -138,10 +152,24 @@ MODEL_CASES: dict[str, list[Case]] = {
         )
     ],
     "IP-MOD-017": [
-        Case({"pod_labels": {"llm-d.ai/role": "x"}}, "pod_labels.llm-d.ai/role", {"pod_labels": {"team": "a"}})
+        Case({"pod_labels": {"llm-d.ai/role": "x"}}, "pod_labels.llm-d.ai/role", {"pod_labels": {"team": "a"}}),
+        Case(
+            {"scheduler": {"pod_labels": {"app.kubernetes.io/name": "x"}}},
+            "scheduler.pod_labels.app.kubernetes.io/name",
+            {"scheduler": {"pod_labels": {"team": "a"}}},
+        ),
+        Case(
+            {"scheduler": {"pod_annotations": {"app.kubernetes.io/version": "0.6.0"}}},
+            "scheduler.pod_annotations.app.kubernetes.io/version",
+            {"scheduler": {"pod_annotations": {"note": "a"}}},
+        ),
     ],
     "IP-MOD-019": [
-        Case({"router": {"pool": "mine"}, "scheduler": {"replicas": 1}}, "scheduler", {"router": {"pool": "mine"}})
+        Case(
+            {"router": {"pool": "mine"}, "scheduler": {"replicas": 2}},
+            "scheduler.replicas",
+            {"router": {"pool": "mine"}, "scheduler": {"objectives": "default"}},
+        )
     ],
     "IP-MOD-022": [
         Case(
@@ -499,6 +527,32 @@ MODEL_CASES: dict[str, list[Case]] = {
                 }
             },
         )
+    ],
+    "IP-MOD-223": [
+        Case(
+            scheduler_config(featureGates=["noSuchGate"]),
+            "override.router.scheduler.config",
+            scheduler_config(saturationDetector={"queueDepthThreshold": 9}),
+        ),
+        Case(scheduler_config(plugins=[{"type": "no-such-scorer"}]), "override.router.scheduler.config"),
+        Case(
+            {"override": {"prefill": {"template": {"containers": [MAIN]}}}},
+            "scheduler",
+            {"prefill": {}, "override": {"prefill": {"replicas": 2}}},
+        ),
+    ],
+    "IP-MOD-224": [
+        Case(
+            {**PRECISE, **pod(args=["--max-num-seqs=8"])},
+            "override.template.containers",
+            {**PRECISE, "args": ["--max-num-seqs=8"], **pod(resources={"limits": {"memory": "64Gi"}})},
+        ),
+        Case(
+            {**PRECISE, **pod(env=[{"name": "PYTHONHASHSEED", "value": "7"}])},
+            "override.template.containers",
+            {**PRECISE, **pod(env=[{"name": "OTHER", "value": "7"}])},
+        ),
+        Case({**PRECISE, **scheduler_config()}, "override.router.scheduler.config"),
     ],
     # the schema
     "IP-MOD-124": [Case({"env": {"PYTHONHASHSEED": 42}}, "env.PYTHONHASHSEED", {"env": {"PYTHONHASHSEED": "42"}})],

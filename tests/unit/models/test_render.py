@@ -11,7 +11,6 @@ import pytest
 
 from inference_platform.models import render
 from inference_platform.models.shapes import literal
-from inference_platform.platform import resolve
 
 QWEN = {
     "name": "qwen-basic",
@@ -19,6 +18,28 @@ QWEN = {
     "uri": "hf://Qwen/Qwen2.5-0.5B-Instruct",
     "replicas": 2,
     "gpu": {"product": "NVIDIA-L4", "count": 1},
+}
+
+# What KServe makes itself when a model has no configuration, written out (models.md 2.6).
+DEFAULT_CONFIG = {
+    "apiVersion": "inference.networking.x-k8s.io/v1alpha1",
+    "kind": "EndpointPickerConfig",
+    "plugins": [
+        {"type": "single-profile-handler"},
+        {"type": "queue-scorer"},
+        {"type": "prefix-cache-scorer"},
+        {"type": "max-score-picker"},
+    ],
+    "schedulingProfiles": [
+        {
+            "name": "default",
+            "plugins": [
+                {"pluginRef": "queue-scorer", "weight": 2},
+                {"pluginRef": "prefix-cache-scorer", "weight": 3},
+                {"pluginRef": "max-score-picker"},
+            ],
+        }
+    ],
 }
 
 
@@ -87,7 +108,7 @@ def test_the_smallest_model_says_only_what_differs_from_the_presets(spec):
             "gateway": {"refs": [{"name": "inference-gateway", "namespace": "redhat-ods-applications"}]},
             "route": {},
             "scheduler": {
-                "config": {"inline": resolve_scheduler_config()},
+                "config": {"inline": DEFAULT_CONFIG},
                 "template": {
                     "imagePullSecrets": [{"name": "rhai-pull-secret"}],
                     "containers": [{"name": "main"}, {"name": "tokenizer"}],
@@ -95,18 +116,6 @@ def test_the_smallest_model_says_only_what_differs_from_the_presets(spec):
             },
         },
     }
-
-
-def resolve_scheduler_config() -> dict[str, Any]:
-    plan = resolve({"platform_release": "3.4", "provider": "aws"})
-    return dict(plan.serving["scheduler_config"])
-
-
-def test_every_plugin_that_the_scheduler_config_refers_to_is_declared():
-    config = resolve_scheduler_config()
-    declared = {plugin.get("name", plugin["type"]) for plugin in config["plugins"]}
-    for profile in config["schedulingProfiles"]:
-        assert {plugin["pluginRef"] for plugin in profile["plugins"]} <= declared
 
 
 def test_resources_are_requested_and_memory_is_limited(spec):
@@ -279,3 +288,70 @@ def test_rendering_does_not_change_what_the_user_gave(aws):
     entry, defaults = json.loads(json.dumps(QWEN)), {"args": ["--a"]}
     render([entry], defaults, aws)
     assert (entry, defaults) == (QWEN, {"args": ["--a"]})
+
+
+# the scheduler's side ----------------------------------------------------------------------
+
+
+def test_scheduler_pods_have_their_own_labels_annotations_and_number(spec):
+    block = {"replicas": 2, "pod_labels": {"team": "a"}, "pod_annotations": {"note": "b"}}
+    scheduler = spec(scheduler=block)["router"]["scheduler"]
+    assert (scheduler["replicas"], scheduler["labels"], scheduler["annotations"]) == (2, {"team": "a"}, {"note": "b"})
+    assert not {"replicas", "labels", "annotations"} & set(spec()["router"]["scheduler"])
+
+
+def test_weights_and_own_configurations_are_rendered_as_they_are(spec):
+    plugins = spec(scheduler={"weights": {"queue-scorer": 5}})["router"]["scheduler"]["config"]["inline"]
+    assert {"pluginRef": "queue-scorer", "weight": 5} in plugins["schedulingProfiles"][0]["plugins"]
+    own = {**DEFAULT_CONFIG, "saturationDetector": {"queueDepthThreshold": 9}}
+    assert spec(scheduler={"config": own})["router"]["scheduler"]["config"]["inline"] == own
+
+
+def test_priorities_and_rewrites_stand_beside_the_model(aws):
+    scheduler = {"objectives": "default", "model_rewrites": [{"targets": [{"model": "qwen-basic"}]}]}
+    result = render([{**QWEN, "scheduler": scheduler}], {}, aws)
+    assert result.findings == []
+    beside = {(obj["kind"], obj["metadata"]["name"]): obj["spec"] for obj in result.objects[2:]}
+    pool = {"group": "inference.networking.k8s.io", "kind": "InferencePool", "name": "qwen-basic-inference-pool"}
+    assert beside == {
+        ("InferenceObjective", "qwen-basic-premium"): {"priority": 100, "poolRef": pool},
+        ("InferenceObjective", "qwen-basic-normal"): {"priority": 0, "poolRef": pool},
+        ("InferenceObjective", "qwen-basic-batch"): {"priority": -10, "poolRef": pool},
+        ("InferenceModelRewrite", "qwen-basic"): {
+            "poolRef": pool,
+            "rules": [{"targets": [{"modelRewrite": "qwen-basic"}]}],
+        },
+    }
+
+
+def test_cache_events_have_the_same_values_on_both_sides(spec):
+    given = {"strategy": "precise_prefix_cache", "kv_events": {"block_size": 64, "hash_seed": "7"}}
+    rendered = spec(served_name="qwen", prefill={}, scheduler=given)
+    plugins = rendered["router"]["scheduler"]["config"]["inline"]["plugins"]
+    scorer = next(plugin["parameters"] for plugin in plugins if plugin["type"] == "precise-prefix-cache-scorer")
+    assert scorer["tokenProcessorConfig"] == {"blockSize": 64, "hashSeed": "7"}
+    assert scorer["kvEventsConfig"]["zmqEndpoint"] == "tcp://*:5557"
+    for pods in (rendered, rendered["prefill"]):
+        server = main(pods)
+        words = [word for text in server["args"] for word in shlex.split(text)]
+        events = json.loads(words[words.index("--kv-events-config") + 1])
+        assert words[words.index("--block-size") + 1] == "64"
+        assert events["topic"] == "kv@$(POD_IP):8000@qwen"
+        assert events["endpoint"] == "tcp://qwen-basic-epp-service:5557"
+        assert {"name": "PYTHONHASHSEED", "value": "7"} in server["env"]
+        assert {"name": "POD_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}} in server["env"]
+
+
+def test_servers_of_prefill_with_arguments_of_their_own_publish_events_too(spec):
+    rendered = spec(
+        scheduler={"strategy": "precise_prefix_cache"}, args=["--block-size", "16"], prefill={"args": ["--seed=1"]}
+    )
+    assert "--block-size" in main(rendered["prefill"])["args"]
+
+
+def test_objectives_may_be_for_a_pool_of_ones_own(aws):
+    entry = {**QWEN, "router": {"pool": "mine"}, "scheduler": {"objectives": [{"name": "premium", "priority": 1}]}}
+    result = render([entry], {}, aws)
+    assert result.findings == []
+    assert result.objects[-1]["spec"]["poolRef"]["name"] == "mine"
+    assert result.objects[1]["spec"]["router"]["scheduler"] == {"pool": {"ref": {"name": "mine"}}}

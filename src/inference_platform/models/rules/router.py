@@ -11,8 +11,12 @@ from inference_platform.models.routes import API_PATHS
 from inference_platform.models.rules.engine import Objection
 from inference_platform.models.rules.registry import rule
 from inference_platform.models.subjects import Subject
+from inference_platform.schema import inlined_schema
 
 MOST_RULES = 16
+
+# What a scheduler reads that the model does not bring itself.
+_OF_ANY_SCHEDULER = ("objectives", "model_rewrites")
 
 # Of a managed route; a route of one's own says these itself.
 _OF_THE_MANAGED_ROUTE = ("hostnames", "headers", "query_params", "timeouts", "api_paths", "other_paths")
@@ -67,14 +71,18 @@ def schedulers_have_a_route(subject: Subject) -> Iterator[Objection]:
 
 @rule("IP-MOD-019", "A pool of one's own comes with its own scheduler.")
 def own_pools_have_own_schedulers(subject: Subject) -> Iterator[Objection]:
-    """KServe makes no scheduler for a pool that it did not make (models.md 1.2)."""
-    if "pool" in subject.entry.get("router", {}) and "scheduler" in subject.entry:
-        yield Objection(
-            ("scheduler",),
-            "no scheduler settings with router.pool",
-            "both",
-            "Remove scheduler; the pool's own scheduler is used.",
-        )
+    """KServe makes no scheduler for a pool that it did not make (models.md 1.2); objectives are read by any."""
+    if "pool" not in subject.entry.get("router", {}):
+        return
+    settings = inlined_schema("model")["properties"]["scheduler"]["properties"]
+    for key, value in subject.entry.get("scheduler", {}).items():
+        if key not in _OF_ANY_SCHEDULER and value != settings[key].get("default"):
+            yield Objection(
+                ("scheduler", key),
+                "no settings of a scheduler of the model's own with router.pool",
+                f"{key} and router.pool",
+                f"Remove {key}; the pool's own scheduler is used.",
+            )
 
 
 @rule("IP-MOD-302", "No attempt may take longer than its request.")

@@ -45,6 +45,7 @@ _URI_FORMS = {
 
 # Labels that KServe gives the pods; pools and Services select by them (models.md 1.7).
 _LABELS_OF_KSERVE = ("app.kubernetes.io/", "kserve.io/", "llm-d.ai/")
+_VERSION_OF_SCHEDULER = "app.kubernetes.io/version"
 _LABELS_OF_OURS = ("inference-platform.io/", "app.kubernetes.io/managed-by", "app.kubernetes.io/part-of")
 _ANNOTATIONS_WITH_A_FIELD = {
     STOP_ANNOTATION: "state: stopped",
@@ -275,16 +276,25 @@ def weights_are_mounted(subject: Subject) -> Iterator[Objection]:
 
 @rule("IP-MOD-017", "Labels by which KServe finds its pods stay.", severity=WARNING)
 def pods_keep_the_labels_of_kserve(subject: Subject) -> Iterator[Objection]:
-    """Pools and Services select pods by them."""
-    for pod in subject.pods:
-        for name in pod.settings.get("pod_labels", {}):
+    """Pools and Services select pods by them; the scheduler's version says how its configuration is written."""
+    blocks: list[tuple[KeyPath, Mapping[str, Any]]] = [(pod.path, pod.settings) for pod in subject.pods]
+    scheduler: Mapping[str, Any] = subject.entry.get("scheduler", {})
+    for path, settings in [*blocks, (("scheduler",), scheduler)]:
+        for name in settings.get("pod_labels", {}):
             if name.startswith(_LABELS_OF_KSERVE):
                 yield Objection(
-                    (*pod.path, "pod_labels", name),
+                    (*path, "pod_labels", name),
                     "a label that KServe does not set",
                     name,
                     "Expect the pods to belong to another pool; remove the label if that is not meant.",
                 )
+    if _VERSION_OF_SCHEDULER in scheduler.get("pod_annotations", {}):
+        yield Objection(
+            ("scheduler", "pod_annotations", _VERSION_OF_SCHEDULER),
+            "the version that the preset of the scheduler says, by which KServe rewrites its configuration",
+            _VERSION_OF_SCHEDULER,
+            "Remove the annotation, or say the version in one of your own.",
+        )
 
 
 @cache

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from inference_platform.findings import WARNING, show
+from inference_platform.findings import ERROR, WARNING, show
 from inference_platform.models import scheduler
 from inference_platform.models.merge import has
 from inference_platform.models.pods import gpu_resource, tolerations
@@ -437,6 +437,54 @@ def scheduler_arguments_are_known(subject: Subject, spec: Spec) -> Iterator[Obje
         path = _blame(subject, ("router", "scheduler", "template", "containers"))
         for mistake in scheduler.check_flags(words, subject.serving["endpoint_picker"], path):
             yield Objection(path, mistake.expected, mistake.found, mistake.remedy)
+
+
+@rule("IP-MOD-223", "The scheduler program takes the configuration of the spec.", SPEC, catches=("mistake 20",))
+def scheduler_configurations_start(subject: Subject, spec: Spec) -> Iterator[Objection]:
+    """Override may change the configuration, or the topology that it is for (models.md 4.6, 4.7)."""
+    config = _at(spec, "router", "scheduler", "config", "inline")
+    if "override" not in subject.entry or not isinstance(config, Mapping):
+        return
+    path = _blame(subject, ("router", "scheduler", "config"))
+    program, prefill = subject.serving["endpoint_picker"], isinstance(spec.get("prefill"), Mapping)
+    for mistake in scheduler.check_config(config, program, prefill=prefill):
+        if mistake.severity == ERROR:
+            yield Objection(path, mistake.expected, mistake.found, mistake.remedy)
+
+
+@rule(
+    "IP-MOD-224", "Servers publish cache events as the scheduler of the spec reads them.", SPEC, catches=("mistake 23",)
+)
+def cache_events_agree(subject: Subject, spec: Spec) -> Iterator[Objection]:
+    """Both sides are made of scheduler.kv_events; override may take one of them away (models.md 4.8)."""
+    if "override" not in subject.entry or "command" in subject.entry:
+        return
+    config = _at(spec, "router", "scheduler", "config", "inline")
+    asked, given = (scheduler.asked_of_servers(subject.entry, of) for of in (config, subject.wiring.epp_config))
+    if asked != given:
+        yield Objection(
+            _blame(subject, ("router", "scheduler", "config")),
+            "the settings of cache events that the servers have",
+            "others",
+            "Use scheduler.strategy or scheduler.config, outside override: both sides follow from them.",
+        )
+    for one in _pods(subject, spec):
+        server = one.server or {}
+        lost = [word for word in subject.wiring.vllm_args if word not in _words_of(server)]
+        lost += [item["name"] for item in subject.wiring.vllm_env if item not in (server.get("env") or [])]
+        if lost:
+            yield Objection(
+                _blame(subject, (*one.path, "containers")),
+                "arguments and variables with which servers publish what they cache",
+                f"no or other {or_list(lost)}",
+                "Give arguments in args and variables in env, outside override.",
+            )
+
+
+def _words_of(server: Mapping[str, Any]) -> set[str]:
+    """The arguments of a server, quoted for a shell or not."""
+    given = [str(word) for word in server.get("args") or []]
+    return {*given, *(word for text in given for word in shell_words(text) or [])}
 
 
 def _workloads(spec: Spec) -> Iterator[tuple[KeyPath, Mapping[str, Any]]]:

@@ -4,6 +4,7 @@
     config, mistakes = config_for(entry, serving)       # the configuration alone
     mistakes = check_config(config, serving["endpoint_picker"], path, prefill=...)   # any configuration
     mistakes = check_flags(args, serving["endpoint_picker"], path)                   # any scheduler arguments
+    asked = asked_of_servers(entry, config)             # of the model servers, by any configuration
     objects = objective_objects(entry, serving)         # InferenceObjectives
     objects = rewrite_objects(entry, serving)           # InferenceModelRewrite
     mistakes = object_mistakes(entry)                   # rules about these two
@@ -27,11 +28,12 @@ from inference_platform.models.scheduler.objects import (
     rewrite_objects,
     shared_names,
 )
-from inference_platform.models.scheduler.wiring import Wiring, config_for, wiring_for
+from inference_platform.models.scheduler.wiring import Wiring, asked_of_servers, config_for, wiring_for
 
 __all__ = [
     "Mistake",
     "Wiring",
+    "asked_of_servers",
     "check_config",
     "check_flags",
     "config_for",

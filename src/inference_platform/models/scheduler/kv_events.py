@@ -184,6 +184,12 @@ def written_flags(block: Mapping[str, Any]) -> dict[str, Written]:
     return flags
 
 
+def flags_of_all_servers(entry: Mapping[str, Any]) -> set[str]:
+    """The flags that every server of a model gets by ``args`` or VLLM_ADDITIONAL_ARGS, with prefill those too."""
+    flags = set(written_flags(entry))
+    return flags & set(written_flags(entry["prefill"])) if entry.get("prefill") else flags
+
+
 def contradictions(entry: Mapping[str, Any], events: KvEvents) -> Iterator[Mistake]:
     """IP-SCH-014: settings of the servers that the model writes itself are those the scheduler expects."""
     blocks: list[tuple[KeyPath, Mapping[str, Any]]] = [((), entry)]
@@ -248,15 +254,18 @@ def _with_variables(value: str) -> str:
 
 def unsupported(entry: Mapping[str, Any], events: KvEvents) -> Iterator[Mistake]:
     """IP-SCH-012, 013, 016, 041: models and values with which events do not arrive."""
-    ranks = mapping(entry.get("parallelism")).get("data", 1)
-    if ranks > 1:
-        yield Mistake(
-            "IP-SCH-012",
-            ("parallelism", "data"),
-            "one data-parallel rank per pod with precise_prefix_cache",
-            f"{ranks} ranks, which publish on ports of their own that the scheduler does not know",
-            "Use the strategy prefix_cache.",
-        )
+    prefill: KeyPath = ("prefill",)
+    for path, block in (((), entry), (prefill, mapping(entry.get("prefill")))):
+        ranks = mapping(block.get("parallelism")).get("data", 1)
+        if ranks > 1:
+            yield Mistake(
+                "IP-SCH-012",
+                (*path, "parallelism", "data"),
+                "one data-parallel rank per pod with precise_prefix_cache",
+                f"{ranks} ranks, which publish on ports of their own that the scheduler does not know",
+                "Use the strategy prefix_cache.",
+            )
+            break
     if "@" in events.served_name:
         yield Mistake(
             "IP-SCH-013",

@@ -67,6 +67,12 @@ def wiring_for(entry: Mapping[str, Any], serving: Mapping[str, Any]) -> Wiring:
     return _named(entry, serving, name)
 
 
+def asked_of_servers(entry: Mapping[str, Any], config: Any) -> tuple[Any, ...] | None:
+    """What a configuration asks of the model servers of ``entry``: flags, environment, ports; None for nothing."""
+    events = kv_events.from_config(entry, mapping(config))
+    return (events.server_flags, events.server_env(), events.server_ports()) if events else None
+
+
 def _named(entry: Mapping[str, Any], serving: Mapping[str, Any], name: str) -> Wiring:
     catalogue = load()
     program = catalogue.programs[serving["endpoint_picker"]]
@@ -136,7 +142,7 @@ def _with_events(
     findings += [*kv_events.unsupported(entry, events), *kv_events.contradictions(entry, events)]
     if entry.get("command"):
         return Wiring(config, findings=findings)
-    written = kv_events.written_flags(entry)
+    written = kv_events.flags_of_all_servers(entry)
     own_env = mapping(entry.get("env"))
     return Wiring(
         config,

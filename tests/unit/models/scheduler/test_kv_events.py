@@ -164,6 +164,12 @@ def test_contradictions_are_found(keys: dict[str, Any], path: tuple[Any, ...]) -
     ("keys", "code", "severity", "path"),
     [
         ({"parallelism": {"data": 8, "data_local": 4}}, "IP-SCH-012", ERROR, ("parallelism", "data")),
+        (
+            {"prefill": {"parallelism": {"data": 2, "data_local": 1}}},
+            "IP-SCH-012",
+            ERROR,
+            ("prefill", "parallelism", "data"),
+        ),
         ({"served_name": "org@v2"}, "IP-SCH-013", ERROR, ("served_name",)),
         ({"scheduler": {"kv_events": {"port": 6000}}}, "IP-SCH-016", ERROR, ("scheduler", "kv_events", "port")),
         ({"command": ["/app/simulator"]}, "IP-SCH-041", WARNING, ("command",)),
