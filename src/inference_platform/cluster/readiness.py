@@ -80,6 +80,13 @@ KNOWN = (
         "If it stays, look whether the InferencePool of the model exists and is accepted.",
     ),
     Known(
+        "HTTPRoutesReady",
+        "HTTPRouteReconcileError",
+        "the object has been modified",
+        "KServe and the gateway wrote to the route at the same moment; KServe repeats it at once",
+        "If it stays, look who else writes to the HTTPRoute: its metadata.managedFields name them.",
+    ),
+    Known(
         "",
         "RefsInvalid",
         "",
@@ -112,8 +119,8 @@ KNOWN = (
         "SchedulerWorkloadReady",
         "",
         "",
-        "the scheduler restarts whenever the addresses of the model's pods change, also right after creation; "
-        "normal for some seconds",
+        "the scheduler restarts whenever the addresses of the model's pods change, also right after creation, and "
+        "its readiness is asked for after 30 seconds only; normal for that long",
         "If it stays, read the log of its pod: `kubectl -n {namespace} logs deploy/{name}-kserve-router-scheduler`.",
     ),
     Known(
@@ -122,6 +129,13 @@ KNOWN = (
         "",
         "KServe cannot put the model together from its presets, and makes nothing until it can",
         "Check that the presets of the release are there: `kubectl -n {system} get llminferenceserviceconfigs`.",
+    ),
+    Known(
+        "",
+        "",
+        "no matches for kind \"LeaderWorkerSet\"",
+        "models over several nodes need LeaderWorkerSet, which is not installed",
+        "Install it with site.yml (layer lws); KServe tries again by itself.",
     ),
     Known(
         "",
@@ -140,6 +154,24 @@ KNOWN = (
     Known(
         "",
         "MinimumReplicasUnavailable",
+        "",
+        "pods start, load the model or wait for a node",
+        "Look at the pods: `kubectl -n {namespace} get pods -l app.kubernetes.io/name={name}`.",
+    ),
+    *(
+        Known(
+            condition,
+            "",
+            "",
+            "a replica is a group of pods on several nodes, which is ready when its leader and all its workers are; "
+            "they load the model or wait for nodes",
+            "Look at the groups: `kubectl -n {namespace} get leaderworkersets,pods -l app.kubernetes.io/name={name}`.",
+        )
+        for condition in ("WorkerWorkloadReady", "PrefillWorkerWorkloadReady")
+    ),
+    Known(
+        "",
+        "Progressing",
         "",
         "pods start, load the model or wait for a node",
         "Look at the pods: `kubectl -n {namespace} get pods -l app.kubernetes.io/name={name}`.",
