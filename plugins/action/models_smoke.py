@@ -33,7 +33,7 @@ class ActionModule(PlatformAction):
         from inference_platform.cluster.readiness import Surroundings
 
         if self.check:
-            return {"changed": False, "msg": "skipped in check mode", "summary": ""}
+            return {"changed": False, "msg": "skipped in check mode", "summary": "", "answered": []}
         platform, limit = arguments["platform"], arguments["limit"]
         choice = models.Choice(only=frozenset(arguments["only"]))
         around = Surroundings(
@@ -64,4 +64,5 @@ def told(result: Any, smoke: Any, arguments: dict[str, Any]) -> dict[str, Any]:
     if result.models and (failed or unreached or len(result.models) <= 20):
         text = f"{text}\n{smoke.table(result, arguments['note'])}"
     answer: dict[str, Any] = {"changed": False, "msg": text, "summary": result.summary}
+    answer["answered"] = [item.model for item in result.models if item.state == smoke.PASSED]
     return {**answer, "failed": True} if failed else answer

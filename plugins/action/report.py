@@ -23,6 +23,7 @@ class ActionModule(PlatformAction):
         "inventory": {"type": "str", "required": True},
         "directory": {"type": "path", "required": True},
         "crd_directory": {"type": "path"},
+        "answered": {"type": "list", "elements": "str", "default": []},
     }
 
     def perform(self, arguments: dict[str, Any]) -> dict[str, Any]:
@@ -35,6 +36,7 @@ class ActionModule(PlatformAction):
             inventory=arguments["inventory"],
             kubeconfig=arguments["kubeconfig"] or "",
             crd_directory=arguments["crd_directory"] or "",
+            answered=arguments["answered"],
         )
         folder = Path(arguments["directory"])
         if not self.check:

@@ -66,4 +66,9 @@ summary:
   description: How many models passed, failed, or could not be reached.
   returned: always
   type: str
+answered:
+  description: Models, as C(namespace/name), that passed.
+  returned: always
+  type: list
+  elements: str
 """

@@ -33,6 +33,11 @@ options:
   crd_directory:
     description: Folder that the CRDs came from, which the report mentions. Empty when they came from the lock.
     type: path
+  answered:
+    description: Models, as C(namespace/name), that passed the smoke test of this run.
+    type: list
+    elements: str
+    default: []
 notes:
   - Runs on the controller; the Python package C(inference_platform) must be installed there.
   - Supports check mode and diff.

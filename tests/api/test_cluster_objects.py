@@ -125,6 +125,7 @@ def test_a_changed_a_removed_and_a_drifted_field_are_found(cluster: Cluster) -> 
     live = cluster.get("apps/v1", "Deployment", "d", SPACE)
     assert live is not None
     live["spec"]["template"]["spec"]["containers"][0]["image"] = "example.org/edited"
+    del live["metadata"]["resourceVersion"]  # whatever the controller wrote meanwhile
     cluster.request(
         "PUT",
         f"/apis/apps/v1/namespaces/{SPACE}/deployments/d",

@@ -274,8 +274,11 @@ def all_kinds(cluster: Cluster, embedded_cluster: EmbeddedCluster) -> Iterator[N
     result.raise_errors()
     wait_for("all CRDs", lambda: all(cluster.discovery(max_age=0.0).serves(file.name) for file in files))
     yield
-    for change in result.changes:
-        cluster.delete({"apiVersion": crds.API_VERSION, "kind": crds.KIND, "metadata": {"name": change.ref.name}})
+    added = [change.ref.name for change in result.changes]
+    for name in added:
+        cluster.delete({"apiVersion": crds.API_VERSION, "kind": crds.KIND, "metadata": {"name": name}})
+    # The next module may make them again, which must not meet the deletion of these.
+    wait_for("the CRDs to be gone", lambda: not any(cluster.get(crds.API_VERSION, crds.KIND, name) for name in added))
 
 
 @pytest.mark.usefixtures("all_kinds")

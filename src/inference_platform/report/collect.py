@@ -46,6 +46,7 @@ def collect(
     inventory: str = "",
     kubeconfig: str = "",
     crd_directory: str = "",
+    answered: Sequence[str] = (),
     unverified: Sequence[str] = (),
     now: datetime | None = None,
 ) -> Observation:
@@ -54,7 +55,8 @@ def collect(
     ``timings`` are of this run: ``{layer: {"seconds": float, "changed": bool}}``, with
     ``models`` for the models role; empty for a report without a run. ``kubeconfig`` is
     named in the commands to try, "" where kubectl finds the cluster by itself.
-    ``crd_directory`` says that the CRDs came from there, unverified; ``unverified`` adds
+    ``crd_directory`` says that the CRDs came from there, unverified; ``answered`` are the
+    models, as "namespace/name", that passed the smoke test of this run; ``unverified`` adds
     sentences of the caller. ``now`` is the time to print, default the present.
 
     Raises what the cluster client raises when the API server cannot be used.
@@ -70,6 +72,7 @@ def collect(
         timings={name: _timing(name, entry) for name, entry in (timings or {}).items()},
         layer_problems=_layer_problems(cluster, platform),
         kubeconfig=kubeconfig,
+        answered=frozenset(answered),
         unverified=(*_directory_note(crd_directory), *unverified),
     )
     return observe(Objects(established_crds=established, **lists), platform, context)

@@ -25,8 +25,9 @@ class Context:
     """What the cluster cannot tell: who asked, when, and what the run measured.
 
     ``layer_problems`` maps a layer to the gate checks that do not hold, in
-    words; a layer that is absent was not checked. ``unverified`` are sentences
-    of the caller (e.g. about CRDs taken from a directory).
+    words; a layer that is absent was not checked. ``answered`` are the models,
+    as "namespace/name", that passed the smoke test of this run. ``unverified``
+    are sentences of the caller (e.g. about CRDs taken from a directory).
     """
 
     generated_at: str
@@ -35,6 +36,7 @@ class Context:
     timings: Mapping[str, Timing]
     layer_problems: Mapping[str, Sequence[str]]
     kubeconfig: str = ""
+    answered: frozenset[str] = frozenset()
     unverified: tuple[str, ...] = ()
 
 

@@ -109,9 +109,11 @@ def unverified(models: Sequence[Model], context: Context) -> Iterable[str]:
     unchecked = not context.layer_problems
     if unchecked:
         yield "The gates of the layers were not evaluated for this report."
-    if models:
+    silent = [model for model in models if f"{model.namespace}/{model.name}" not in context.answered]
+    if silent:
+        whom = "a model" if len(silent) == len(models) else f"{len(silent)} of {len(models)} models"
         yield (
-            "No request was sent to a model: Ready and Programmed are what the controllers report. "
+            f"This run sent no request to {whom}: Ready and Programmed are what the controllers report. "
             "The curl below is the proof."
         )
 

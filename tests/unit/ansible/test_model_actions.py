@@ -93,6 +93,7 @@ def test_the_smoke_test_fails_for_wrong_answers_and_where_that_is_asked_for_miss
     told = models_smoke.told(result, smoke, {"required": required, "note": "Nobody lives there."})
     assert told.get("failed", False) is failed
     assert told["msg"].startswith(f"1 {state}\n")
+    assert told["answered"] == (["t/a"] if state == smoke.PASSED else [])
     assert ("Nobody lives there." in told["msg"]) is (state == smoke.UNREACHABLE)
 
 

@@ -157,6 +157,19 @@ def test_layers_without_a_check_are_not_called_ready() -> None:
     assert any("were not evaluated" in note for note in observation.unverified)
 
 
+def test_only_models_that_gave_no_answer_in_this_run_are_unverified() -> None:
+    models = [example.model(), example.model("other")]
+
+    def notes(*answered: str) -> str:
+        context = example.context(answered=frozenset(answered))
+        return " ".join(observe(replace(example.objects(), models=models), example.platform(), context).unverified)
+
+    ids = [f"{model['metadata']['namespace']}/{model['metadata']['name']}" for model in models]
+    assert "no request to a model" in notes()
+    assert "no request to 1 of 2 models" in notes(ids[0])
+    assert "no request" not in notes(*ids)
+
+
 def test_models_of_others_are_left_out() -> None:
     foreign = example.model("someone-elses")
     foreign["metadata"]["labels"] = {}
