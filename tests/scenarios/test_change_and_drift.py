@@ -135,7 +135,7 @@ def test_a_model_taken_from_the_inventory_goes_and_the_platform_stays(
     file.write_text(text[: text.index("\nmodels:")] + "\nmodels: []\n", encoding="utf-8")
     run = run_on(as_installed.cluster, inventory=inventory)
     assert (run.exit_code, run.recap["changed"]) == (0, 1), run.output
-    assert "1 deleted" in line_of(run, "Apply the models")
+    assert "1 removed" in line_of(run, "Apply the models")
     wait_for("no pod of the model", lambda: in_namespace(as_installed, "pods", MODEL_NAMESPACE) == [])
 
 
