@@ -133,7 +133,7 @@ KNOWN = (
     Known(
         "",
         "",
-        "no matches for kind \"LeaderWorkerSet\"",
+        'no matches for kind "LeaderWorkerSet"',
         "models over several nodes need LeaderWorkerSet, which is not installed",
         "Install it with site.yml (layer lws); KServe tries again by itself.",
     ),
