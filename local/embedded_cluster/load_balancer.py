@@ -29,6 +29,7 @@ class LoadBalancers:
         """Take in a change of a Service."""
         key = key_of(service)
         wanted = event != "DELETED" and service["spec"].get("type") == "LoadBalancer"
+        wanted = wanted and self._settings["kind"] != "none"
         if not wanted:
             self._given.pop(key, None)
             return

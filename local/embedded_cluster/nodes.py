@@ -37,7 +37,7 @@ class Flavour:
 
     @property
     def load_balancer(self) -> dict[str, Any]:
-        """delay_seconds, kind (ip or hostname) and hostname template."""
+        """kind (none, ip or hostname), delay_seconds and the template of a hostname."""
         return dict(self.data["load_balancer"])
 
 
@@ -54,7 +54,7 @@ def _node_object(flavour: Flavour, node: dict[str, Any], index: int, network: Ne
         **node_type.get("labels", {}),
         "kubernetes.io/hostname": node["name"],
         "node.kubernetes.io/instance-type": node["type"],
-        "topology.kubernetes.io/zone": node["zone"],
+        **({"topology.kubernetes.io/zone": node["zone"]} if "zone" in node else {}),
     }
     address = network.node_address(index)
     return {
@@ -64,7 +64,7 @@ def _node_object(flavour: Flavour, node: dict[str, Any], index: int, network: Ne
         "spec": {
             "podCIDR": network.node_pod_cidr(index),
             "podCIDRs": [network.node_pod_cidr(index)],
-            "providerID": f"embedded://{flavour.name}/{node['zone']}/{node['name']}",
+            **_provider_id(flavour, node),
         },
         "status": {
             "addresses": [
@@ -89,6 +89,12 @@ def _node_object(flavour: Flavour, node: dict[str, Any], index: int, network: Ne
             },
         },
     }
+
+
+def _provider_id(flavour: Flavour, node: dict[str, Any]) -> dict[str, str]:
+    """spec.providerID, where the flavour's provider sets one."""
+    template = flavour.data.get("provider_id")
+    return {"providerID": template.format(name=node["name"], zone=node.get("zone", ""))} if template else {}
 
 
 _CONDITIONS = (

@@ -24,7 +24,7 @@ OF_MODELS = frozenset({"models", "model_defaults", "model_profiles", "model_rout
 
 
 class ActionModule(PlatformAction):
-    """Needs no cluster. Fails with every mistake of the inventory in one message."""
+    """Fails with every mistake of the inventory in one message. Needs a cluster only where the provider is auto."""
 
     ARGUMENTS: ClassVar = {"inventories": {"type": "list", "elements": "path"}}
 
@@ -37,6 +37,7 @@ class ActionModule(PlatformAction):
         variables = self._given({**sources.variables, **extra}, without=OF_PLAYBOOKS & set(extra))
         for name in extra:
             sources.variables.pop(name, None)  # it comes from -e, not from the file
+        evidence = self._detect_provider(variables)
         found = inventory.examine(variables, sources)
         findings = found.findings
         findings += check_role_inputs(paths.ROLES, variables, sources.where)
@@ -52,8 +53,26 @@ class ActionModule(PlatformAction):
             "settings": {name: value for name, value in complete(settings).items() if name not in OF_MODELS},
             "rendered": handover.put(found.models),
             "warnings": [str(finding) for finding in findings],
-            "msg": f"release {plan['release']} for {plan['provider']}: {len(plan['layers'])} layers",
+            "msg": f"release {plan['release']} for {plan['provider']}{evidence}: {len(plan['layers'])} layers",
         }
+
+    def _detect_provider(self, variables: dict[str, Any]) -> str:
+        """Put what the nodes say in place of the provider auto; the evidence as it is told, empty without auto."""
+        from inference_platform import catalog
+        from inference_platform.platform import AUTO, MixedNodesError, detect
+
+        if variables.get("provider") != AUTO:
+            return ""
+        cluster = self.connect({"kubeconfig": variables.get("kubeconfig"), "context": variables.get("kube_context")})
+        name = f"{cluster.access.server} (context {cluster.access.context})"
+        try:
+            found = detect(cluster.list("v1", "Node"), catalog.load().providers)
+        except MixedNodesError as error:
+            raise AnsibleActionFail(
+                f"{name}: expected nodes of one provider, found several: {error}. Set provider in the inventory."
+            ) from error
+        variables["provider"] = found.provider
+        return f" (on {name} {found.evidence})"
 
     def _given(self, written: Mapping[str, Any], without: Set[str]) -> dict[str, Any]:
         """What the user set, in inventories or with -e, with templates resolved."""

@@ -11,7 +11,7 @@ description:
   - Checks every variable of the inventory against the schemas, the catalogue and the argument specs of the
     roles, and every model against its rules. The models are rendered on the way.
   - Fails with all mistakes at once, each with file and line, what was expected, what was found, and what to do.
-  - Needs no cluster.
+  - Needs no cluster, unless the variable C(provider) is V(auto): then the nodes of the cluster are asked.
 options:
   inventories:
     description: Folders or files of the inventory, for file and line in messages. Default is what was given with C(-i).

@@ -27,6 +27,7 @@ def _head(platform: Mapping[str, Any], cluster: str) -> Iterator[str]:
         f"Platform   release {platform['release']} ({platform['version']}), {platform['distribution']} images, "
         f"provider {platform['provider']}, {manager}"
     )
+    yield f"Versions   {', '.join(f'{name} {version}' for name, version in sorted(platform['versions'].items()))}"
 
 
 def _layers(layers: Iterable[Mapping[str, Any]]) -> Iterator[str]:

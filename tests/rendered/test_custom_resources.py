@@ -173,8 +173,22 @@ def test_the_gateways_pods_find_the_ca_where_kserve_looks_for_it(helm: Helm) -> 
     assert {"name": "RHAI_ISTIO_CA_CERTIFICATE_PATH", "value": f"{mount['mountPath']}/ca.crt"} in env
 
 
-def test_annotations_reach_the_gateways_service(helm: Helm) -> None:
+def test_annotations_reach_the_gateways_service_those_of_ports_once_for_each(helm: Helm) -> None:
     config = named(helm.objects(case("inference-gateway", "azure")), "ConfigMap", "inference-gateway-config")["data"]
-    assert yaml.safe_load(config["service"]) == {
-        "metadata": {"annotations": {"service.beta.kubernetes.io/port_80_health-probe_protocol": "tcp"}}
+    azure = "service.beta.kubernetes.io"
+    assert yaml.safe_load(config["service"])["metadata"]["annotations"] == {
+        f"{azure}/azure-load-balancer-internal": "true",
+        f"{azure}/port_80_health-probe_protocol": "tcp",
+        f"{azure}/port_443_health-probe_protocol": "tcp",
     }
+
+
+def test_the_annotation_of_a_port_follows_the_port_and_yields_to_a_given_one(helm: Helm) -> None:
+    azure = "service.beta.kubernetes.io/port_8080_health-probe_protocol"
+    given = azure.replace(".", "\\.")
+    settings = ("http.port=8080", "https.enabled=false", f"service.annotations.{given}=http")
+    arguments = [word for setting in settings for word in ("--set", setting)]
+    objects = helm.objects(case("inference-gateway", "azure"), *arguments)
+    config = named(objects, "ConfigMap", "inference-gateway-config")["data"]
+    annotations = yaml.safe_load(config["service"])["metadata"]["annotations"]
+    assert {name: value for name, value in annotations.items() if "/port_" in name} == {azure: "http"}

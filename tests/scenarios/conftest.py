@@ -6,10 +6,11 @@ import base64
 import json
 import os
 import shutil
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 
@@ -20,15 +21,6 @@ from tests.support.playbook import REPOSITORY, Project, Run
 from tests.support.processes import ProcessWatch
 
 INVENTORIES = REPOSITORY / "inventories"
-
-#: What the sample inventory of AKS needs to be told to run on an embedded cluster. Its nodes look like those of
-#: EKS: the model asks for their GPUs.
-EMBEDDED_MODEL = {
-    "name": "qwen-basic",
-    "uri": "hf://Qwen/Qwen2.5-0.5B-Instruct",
-    "replicas": 2,
-    "gpu": {"product": "NVIDIA-L4", "count": 1},
-}
 
 
 @dataclass(frozen=True)
@@ -58,13 +50,16 @@ class Installation:
         return AuditMark.now(self.cluster.paths.audit_log)
 
 
-Start = Callable[[str], AbstractContextManager[EmbeddedCluster]]
+class Start(Protocol):
+    """Starts a cluster whose name ends with the given word and the number of this process."""
+
+    def __call__(self, word: str, flavour: str = "aws") -> AbstractContextManager[EmbeddedCluster]: ...
 
 
 @pytest.fixture(scope="session")
 def start_cluster(tools_folder: Path) -> Start:
-    """Starts a cluster whose name ends with the given word and the number of this process."""
-    return lambda word: running_cluster(f"test-{word}-{os.getpid()}", tools_folder)
+    """See Start; the flavour says which provider's nodes the cluster shows."""
+    return lambda word, flavour="aws": running_cluster(f"test-{word}-{os.getpid()}", tools_folder, flavour)
 
 
 @pytest.fixture(scope="session")
@@ -77,9 +72,8 @@ def aws(start_cluster: Start, tmp_path_factory: pytest.TempPathFactory) -> Itera
 @pytest.fixture(scope="module")
 def azure(start_cluster: Start, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     """`ansible-playbook -i inventories/aks site.yml` on a cluster of its own."""
-    with start_cluster("azure") as cluster:
-        variables = on_embedded_cluster(cluster)
-        yield _install(cluster, ("-i", "inventories/aks", "site.yml"), variables, tmp_path_factory.mktemp("azure"))
+    with start_cluster("azure", "azure") as cluster:
+        yield install_sample(cluster, "aks", tmp_path_factory.mktemp("azure"))
 
 
 @pytest.fixture(scope="session")
@@ -121,13 +115,12 @@ def run_on(
 
 
 def on_embedded_cluster(cluster: EmbeddedCluster) -> dict[str, object]:
-    """What inventories/local says about its cluster, for inventories that say something else."""
+    """What inventories/local says about the machine it runs on, for inventories that say something else."""
     return {
         "kubeconfig": str(cluster.paths.kubeconfig),
         "pull_secret_file": str(cluster.paths.pull_secret),
         "crd_directory": str(cluster.tools / "crds"),
         "platform_helm": str(cluster.tools / "bin" / "helm"),
-        "models": [EMBEDDED_MODEL],
     }
 
 
@@ -144,6 +137,12 @@ def _base64_core(text: str, shift: int) -> str:
     """The part of base64(anything + text + anything) that only `text` decides, if it begins at this offset mod 3."""
     encoded = base64.b64encode(b"\0" * shift + text.encode()).decode()
     return encoded[4 if shift else 0 : len(encoded) - 4]
+
+
+def install_sample(cluster: EmbeddedCluster, inventory: str, folder: Path, **settings: object) -> Installation:
+    """Installs a sample inventory as it is, but for where its files are and the given settings."""
+    variables = on_embedded_cluster(cluster) | settings
+    return _install(cluster, ("-i", f"inventories/{inventory}", "site.yml"), variables, folder)
 
 
 def _install(

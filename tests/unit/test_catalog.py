@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 import yaml
 
 from inference_platform.catalog import Catalog, CatalogError, check, load
+from inference_platform.catalog.__main__ import main
 from inference_platform.catalog.load import holds
 from inference_platform.findings import WARNING, errors
 from inference_platform.paths import CATALOG, CHARTS, ROLES
@@ -122,6 +124,26 @@ def _provider_without_entry(catalog: Catalog) -> None:
     catalog.releases["3.4"]["providers"]["mars"] = {"engine_line": "none"}
 
 
+def _locked_image_that_nobody_takes(catalog: Catalog) -> None:
+    catalog.images["lws"]["digests"]["0.9"] = "sha256:" + "0" * 64
+
+
+def _crd_version_that_nobody_takes(catalog: Catalog) -> None:
+    catalog.crds["istio"]["3.1.0"] = catalog.crds["istio"]["3.2.3"]
+
+
+def _set_without_version(catalog: Catalog) -> None:
+    del catalog.releases["3.4"]["crds"]["gateway-api"]
+
+
+def _line_without_engine_crd(catalog: Catalog) -> None:
+    catalog.releases["3.4"]["providers"]["aws"]["engine_line"] = "3.4"
+
+
+def _chart_that_no_layer_uses(catalog: Catalog) -> None:
+    catalog.layers[-1]["releases"] = []
+
+
 def _refusal_without_reason(catalog: Catalog) -> None:
     del catalog.releases["3.4"]["engine_lines"]["3.5"]["refusals"]["external"]
 
@@ -151,11 +173,50 @@ def _unsorted_lock(catalog: Catalog) -> None:
         (_file_without_pin, "IP-CAT-009"),
         (_unsorted_lock, "IP-CAT-010"),
         (_refusal_without_reason, "IP-CAT-011"),
+        (_locked_image_that_nobody_takes, "IP-CAT-012"),
+        (_crd_version_that_nobody_takes, "IP-CAT-012"),
+        (_set_without_version, "IP-CAT-013"),
+        (_line_without_engine_crd, "IP-CAT-014"),
+        (_chart_that_no_layer_uses, "IP-CAT-015"),
     ],
 )
 def test_a_spoilt_catalogue_is_found_out(catalog: Catalog, spoil: Callable[[Catalog], None], code: str):
     spoil(catalog)
     assert code in {finding.code for finding in check(catalog)}
+
+
+@pytest.mark.parametrize(
+    "chart",
+    [
+        "version: 1.x\n",
+        "version: 1.0.0\ndependencies:\n  - {name: other, version: '>=1.0.0', repository: oci://host/path}\n",
+    ],
+)
+def test_a_chart_or_a_dependency_without_one_exact_version_is_found_out(tmp_path, monkeypatch, chart):
+    shutil.copytree(CHARTS, tmp_path / "charts", symlinks=True)
+    (tmp_path / "charts" / "pki" / "Chart.yaml").write_text(f"apiVersion: v2\nname: pki\n{chart}")
+    monkeypatch.setattr(sys.modules["inference_platform.catalog.check"], "CHARTS", tmp_path / "charts")
+    (finding,) = errors(check(load()))
+    assert finding.code == "IP-CAT-016"
+    assert "charts/pki/Chart.yaml" in finding.where
+
+
+def test_the_command_sums_up_what_it_checked_and_fails_with_the_first_error(catalog, monkeypatch, capsys):
+    assert main() == 0
+    assert "0 errors, 0 warnings" in capsys.readouterr().out
+    _unsorted_lock(catalog)
+    monkeypatch.setattr("inference_platform.catalog.__main__.load", lambda: catalog)
+    assert main() == 1
+    assert "IP-CAT-010" in capsys.readouterr().out
+
+
+def test_a_catalogue_that_cannot_be_read_fails_the_command(monkeypatch, capsys):
+    def broken() -> Catalog:
+        raise CatalogError("layers.yml is wrong")
+
+    monkeypatch.setattr("inference_platform.catalog.__main__.load", broken)
+    assert main() == 1
+    assert "layers.yml is wrong" in capsys.readouterr().err
 
 
 def test_a_crd_file_without_a_pin_is_a_warning_with_its_reason(catalog: Catalog):

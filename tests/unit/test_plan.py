@@ -87,7 +87,7 @@ def test_on_aws_istio_and_lws_are_delegated_and_the_rest_is_ours(plan_for):
     }
 
 
-@pytest.mark.parametrize("provider", ["azure", "coreweave", "generic"])
+@pytest.mark.parametrize("provider", ["azure", "coreweave", "gcp", "generic"])
 def test_elsewhere_all_four_dependencies_are_ours(plan_for, provider):
     assert set(plan_for(provider).ownership.values()) == {"managed"}
 
@@ -143,6 +143,54 @@ def test_without_a_cloud_manager_the_certificates_are_ours(plan_for):
 def test_with_a_cloud_manager_the_certificates_are_only_waited_for(plan_for):
     pki = layer(plan_for("aws"), "pki")
     assert (pki.ownership, pki.releases) == ("delegated", [])
+
+
+@pytest.mark.parametrize("provider", ["gcp", "generic"])
+def test_a_provider_without_a_cloud_manager_gets_its_certificates_from_us(plan_for, provider):
+    plan = plan_for(provider)
+    assert (plan.engine, plan.engine_line) == (None, None)
+    assert [release.name for release in layer(plan, "pki").releases] == ["pki"]
+    assert not {"cloud_manager", "cloud-manager"} & {*names(plan), *plan.namespaces, *plan.images, *plan.crds}
+
+
+# the load balancer of the gateway ----------------------------------------------------
+
+
+def test_the_load_balancer_of_azure_is_told_to_probe_tcp_on_every_port(plan_for):
+    assert plan_for("azure").gateway == {
+        "condition": "Programmed",
+        "annotations": {},
+        "port_annotations": {"service.beta.kubernetes.io/port_$(port)_health-probe_protocol": "tcp"},
+    }
+
+
+@pytest.mark.parametrize(
+    ("provider", "kind", "annotation"),
+    [
+        ("aws", "nlb", "service.beta.kubernetes.io/aws-load-balancer-type"),
+        ("azure", "internal", "service.beta.kubernetes.io/azure-load-balancer-internal"),
+        ("gcp", "internal", "networking.gke.io/load-balancer-type"),
+    ],
+)
+def test_another_kind_of_load_balancer_is_asked_for_by_annotations(plan_for, provider, kind, annotation):
+    assert plan_for(provider).gateway["annotations"] == {}
+    assert annotation in plan_for(provider, gateway_load_balancer=kind).gateway["annotations"]
+
+
+def test_the_internal_load_balancer_of_aws_differs_in_its_scheme_only(plan_for):
+    public, internal = (
+        plan_for("aws", gateway_load_balancer=kind).gateway["annotations"] for kind in ("nlb", "nlb-internal")
+    )
+    assert public.keys() == internal.keys()
+    assert {name for name in public if public[name] != internal[name]} == {
+        "service.beta.kubernetes.io/aws-load-balancer-scheme"
+    }
+
+
+def test_a_load_balancer_that_the_provider_lacks_is_refused_with_those_it_has():
+    (finding,) = refusals(platform_release="3.4", provider="gcp", gateway_load_balancer="nlb")
+    assert (finding.code, finding.where) == ("IP-PLT-007", "gateway_load_balancer")
+    assert "default or internal" in finding.expected
 
 
 # artifacts ---------------------------------------------------------------------------
@@ -306,8 +354,8 @@ def test_a_name_in_a_gate_that_is_no_fact_is_refused():
         ({"platform_release": "3.6", "provider": "aws"}, "IP-PLT-001", "3.4"),
         ({"platform_release": 2, "provider": "aws"}, "IP-PLT-001", "3.4"),
         ({"platform_release": "3.4", "provider": "aws", "distribution": "readhat"}, "IP-PLT-002", "redhat"),
-        ({"platform_release": "3.4", "provider": "gke"}, "IP-PLT-003", "aws, azure, coreweave or generic"),
-        ({"platform_release": "3.4"}, "IP-PLT-003", "aws, azure, coreweave or generic"),
+        ({"platform_release": "3.4", "provider": "gke"}, "IP-PLT-003", "aws, azure, coreweave, gcp or generic"),
+        ({"platform_release": "3.4"}, "IP-PLT-003", "aws, azure, coreweave, gcp or generic"),
     ],
 )
 def test_an_unknown_name_is_refused_with_those_that_exist(settings, code, lists):
@@ -356,9 +404,29 @@ def test_the_nearest_combination_of_a_refusal_really_works(plan_for):
     assert plan_for("aws", cloud_manager="none", ownership={"lws": "managed"})
 
 
+@pytest.mark.parametrize("release", sorted(load().releases))
+@pytest.mark.parametrize(
+    ("settings", "code", "reason", "nearest"),
+    [
+        ({"provider": "openshift"}, "IP-PLT-005", "OLM", "provider generic"),
+        ({"provider": "gcp", "distribution": "community"}, "IP-PLT-004", "not locked", "distribution redhat"),
+    ],
+)
+def test_what_a_release_cannot_do_is_refused_with_the_reason_and_the_nearest(release, settings, code, reason, nearest):
+    (finding,) = refusals(platform_release=release, **settings)
+    assert (finding.code, finding.severity) == (code, "error")
+    assert reason in finding.found
+    assert nearest in finding.remedy
+
+
+def test_both_refusals_of_a_combination_are_told_at_once():
+    found = refusals(platform_release="3.4", provider="openshift", distribution="community")
+    assert [finding.code for finding in found] == ["IP-PLT-004", "IP-PLT-005"]
+
+
 def test_a_distribution_or_provider_that_the_release_lacks_is_refused(catalog):
-    catalog.distributions["community"] = {"title": "upstream images"}
-    catalog.providers["gcp"] = catalog.providers["generic"]
+    catalog.distributions["elsewhere"] = {"title": "images from elsewhere"}
+    catalog.providers["mars"] = catalog.providers["generic"]
     with pytest.raises(InventoryError) as caught:
-        resolve({"platform_release": "3.4", "provider": "gcp", "distribution": "community"}, catalog)
+        resolve({"platform_release": "3.4", "provider": "mars", "distribution": "elsewhere"}, catalog)
     assert [finding.code for finding in caught.value.findings] == ["IP-PLT-004", "IP-PLT-005"]

@@ -28,3 +28,20 @@ namespaces:
       {{ .Values.allowedRoutes.label.name }}: {{ .Values.allowedRoutes.label.value | quote }}
   {{- end }}
 {{- end }}
+
+{{/*
+Annotations of the gateway's Service: those of every enabled listener's port, and over them the given ones. YAML.
+*/}}
+{{- define "inference-gateway.annotations" -}}
+{{- $all := dict -}}
+{{- range $listener := list .Values.http .Values.https -}}
+{{- if $listener.enabled -}}
+{{- range $name, $value := $.Values.service.portAnnotations -}}
+{{- $_ := set $all (replace "$(port)" (int $listener.port | toString) $name) $value -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- with merge (deepCopy .Values.service.annotations) $all -}}
+{{- toYaml . -}}
+{{- end -}}
+{{- end }}

@@ -1,15 +1,25 @@
-"""Honesty of the catalogue beyond its shape: references resolve, nothing is unpinned."""
+"""Honesty of the catalogue beyond its shape: references resolve, the lock is sorted, complete and pinned.
+
+The lock is what every release takes its artifacts from: image digests (images.yml), CRD files
+(crds.yml) and the charts of this project. ``python -m inference_platform.catalog`` runs all of it.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
 from typing import Any
+
+import yaml
 
 from inference_platform.catalog.load import Catalog
 from inference_platform.findings import ERROR, WARNING, Finding
 from inference_platform.paths import CHARTS
 
 _OWNERSHIP = ("managed", "delegated", "external")
+_EXACT_VERSION = re.compile(r"^v?\d+\.\d+\.\d+([-+][0-9A-Za-z.+-]+)?$")
 
 Check = Callable[[Catalog], Iterator[Finding]]
 
@@ -88,17 +98,107 @@ def _release_versions_are_locked(catalog: Catalog) -> Iterator[Finding]:
                         version,
                         "Lock the digest in images.yml.",
                     )
-        lines = release["engine_lines"].values()
-        for crds in [release["crds"], *(line.get("crds", {}) for line in lines)]:
+        for path, crds in _crd_choices(release):
             for name, version in crds.items():
                 if version not in catalog.crds.get(name, {}):
                     yield _problem(
                         "IP-CAT-006",
-                        f"{where} crds.{name}",
+                        f"{where} {path}.{name}",
                         "a CRD set and version of crds.yml",
                         version,
                         "Lock the files in crds.yml.",
                     )
+
+
+def _locked_versions_are_used(catalog: Catalog) -> Iterator[Finding]:
+    images, crds = set(), set()
+    for release in catalog.releases.values():
+        images |= {(name, version) for _, chosen in _image_choices(release) for name, version in chosen.items()}
+        crds |= {(name, version) for _, chosen in _crd_choices(release) for name, version in chosen.items()}
+    locked = {(name, version) for name, image in catalog.images.items() for version in image["digests"]}
+    files = {(name, version) for name, versions in catalog.crds.items() for version in versions}
+    for where, unused in (("images.yml", locked - images), ("crds.yml", files - crds)):
+        for name, version in sorted(unused):
+            yield _problem(
+                "IP-CAT-012",
+                f"{where} {name}",
+                "only versions that a release takes",
+                version,
+                "Remove it from the lock, or choose it in a release.",
+            )
+
+
+def _crd_sets_have_versions(catalog: Catalog) -> Iterator[Finding]:
+    """Every set that a layer applies has a version in every release, or in each line that has the layer."""
+    for key, release in catalog.releases.items():
+        for layer in catalog.layers:
+            lines = (layer.get("when") or {}).get("engine_line", [])
+            chosen = [line.get("crds", {}) for name, line in release["engine_lines"].items() if name in lines]
+            for entry in layer.get("crds", []):
+                if not _is_in_release(entry, key):
+                    continue
+                name = entry["set"]
+                if name not in release["crds"] and not (chosen and all(name in crds for crds in chosen)):
+                    yield _problem(
+                        "IP-CAT-013",
+                        f"releases/{key}.yml crds",
+                        f"a version of the set {name}, which layer {layer['name']} applies",
+                        "nothing",
+                        "Choose a version of crds.yml.",
+                    )
+
+
+def _is_in_release(entry: dict[str, Any], release: str) -> bool:
+    return release in (entry.get("when") or {}).get("release", [release])
+
+
+def _engines_have_crds(catalog: Catalog) -> Iterator[Finding]:
+    for key, release in catalog.releases.items():
+        for provider, choice in release["providers"].items():
+            line = release["engine_lines"].get(choice["engine_line"], {})
+            if choice["engine_line"] == "none" or provider not in catalog.providers:
+                continue
+            engine = catalog.providers[provider].get("engine", {})
+            wanted = f"{engine.get('plural')}.infrastructure.opendatahub.io"
+            version = line.get("crds", {}).get("cloud-manager", "")
+            files = catalog.crds.get("cloud-manager", {}).get(version, [])
+            if wanted not in {file["name"] for file in files}:
+                yield _problem(
+                    "IP-CAT-014",
+                    f"releases/{key}.yml providers.{provider}",
+                    f"the CRD of the provider's engine in line {choice['engine_line']}",
+                    wanted,
+                    "Lock it under cloud-manager in crds.yml, or give the provider another line.",
+                )
+
+
+def _charts_are_pinned(catalog: Catalog) -> Iterator[Finding]:
+    used = {release["chart"] for layer in catalog.layers for release in layer.get("releases", [])}
+    for path in sorted(CHARTS.glob("*/Chart.yaml")):
+        name, chart = path.parent.name, _chart(path)
+        where = f"../charts/{name}/Chart.yaml"
+        if name not in used:
+            yield _problem("IP-CAT-015", where, "only charts of a layer", name, "Use the chart in layers.yml.")
+        pins = [("version", chart.get("version"))]
+        pins += [(f"dependencies.{item['name']}", item.get("version")) for item in chart.get("dependencies", [])]
+        for field, version in pins:
+            if not _EXACT_VERSION.match(str(version)):
+                yield _problem(
+                    "IP-CAT-016", f"{where} {field}", "one exact version", str(version), "Write major.minor.patch."
+                )
+
+
+@cache
+def _chart(path: Path) -> dict[str, Any]:
+    return dict(yaml.safe_load(path.read_text(encoding="utf-8")))
+
+
+def _crd_choices(release: dict[str, Any]) -> Iterator[tuple[str, dict[str, str]]]:
+    yield "crds", release["crds"]
+    for name, line in release["engine_lines"].items():
+        yield f"engine_lines.{name}.crds", line.get("crds", {})
+        for layer, crds in line.get("delegated_crds", {}).items():
+            yield f"engine_lines.{name}.delegated_crds.{layer}", crds
 
 
 def _image_choices(release: dict[str, Any]) -> Iterator[tuple[str, dict[str, str]]]:
@@ -193,6 +293,10 @@ _CHECKS: tuple[Check, ...] = (
     _related_images_are_chosen,
     _releases_use_known_names,
     _refusals_have_reasons,
+    _locked_versions_are_used,
+    _crd_sets_have_versions,
+    _engines_have_crds,
+    _charts_are_pinned,
     _crd_files_are_pinned,
     _locks_are_sorted,
 )

@@ -41,8 +41,11 @@ class Plan:
     references by digest. ``crds`` holds, per set, the version and the files (name, url,
     sha256, and only_if_absent where the CRD must be left alone if present) of every set
     that a layer applies or a gate asks for. ``gates`` holds the resolved checks per layer.
-    ``versions`` are component versions for chart values and the report. ``serving`` is
-    what rendering a model needs to know. ``pull_secret`` never holds the content.
+    ``gateway`` is the load balancer that the provider is asked for: the ``condition`` that
+    proves it, ``annotations`` of its Service, and ``port_annotations`` for every port, whose
+    $(port) is still to be filled in. ``versions`` are component versions for chart values
+    and the report. ``serving`` is what rendering a model needs to know. ``pull_secret``
+    never holds the content.
     """
 
     release: str
@@ -59,6 +62,7 @@ class Plan:
     crds: dict[str, dict[str, Any]]
     gates: dict[str, list[dict[str, Any]]]
     engine: dict[str, Any] | None
+    gateway: dict[str, Any]
     versions: dict[str, str]
     serving: dict[str, Any]
 

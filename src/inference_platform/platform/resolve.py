@@ -33,6 +33,7 @@ class _Choice:
     provider: str
     engine_line: str
     ownership: dict[str, str]
+    load_balancer: str
 
     @property
     def line(self) -> dict[str, Any]:
@@ -77,6 +78,8 @@ def _unknown_names(settings: Mapping[str, Any], catalog: Catalog, report: Report
         ("IP-PLT-003", "provider", catalog.providers, "provider"),
     ):
         value = setting(settings, name)
+        if _is_refused(catalog, name, value):
+            continue
         if not isinstance(value, (str, int, float)) or str(value) not in known:
             close = close_names(str(value), known) if isinstance(value, str) else ()
             hint = f" Did you mean {or_list(close)}?" if close else ""
@@ -89,28 +92,32 @@ def _unknown_names(settings: Mapping[str, Any], catalog: Catalog, report: Report
             )
 
 
+def _is_refused(catalog: Catalog, name: str, value: Any) -> bool:
+    """Whether some release says why it does not have this distribution or provider."""
+    return any(str(value) in release["refusals"].get(name, {}) for release in catalog.releases.values())
+
+
 def _impossible_combinations(settings: Mapping[str, Any], catalog: Catalog, report: Reporter) -> Iterator[Finding]:
     release = catalog.releases[str(settings["platform_release"])]
     distribution = str(setting(settings, "distribution"))
     provider = str(settings["provider"])
-    if distribution not in release["distributions"]:
-        yield report.error(
-            "IP-PLT-004",
-            ("distribution",),
-            f"a distribution that release {release['release']} has: {or_list(release['distributions'])}",
-            show(distribution),
-            f"Set distribution to {or_list(release['distributions'])}.",
-        )
-    if provider not in release["providers"]:
-        yield report.error(
-            "IP-PLT-005",
-            ("provider",),
-            f"a provider that release {release['release']} has: {or_list(release['providers'])}",
-            show(provider),
-            f"Set provider to {or_list(release['providers'])}.",
-        )
-    else:
+    choices: tuple[tuple[str, str, str, list[str]], ...] = (
+        ("IP-PLT-004", "distribution", distribution, release["distributions"]),
+        ("IP-PLT-005", "provider", provider, sorted(release["providers"])),
+    )
+    for code, name, value, possible in choices:
+        if value not in possible:
+            refusal = release["refusals"][name].get(value)
+            yield report.error(
+                code,
+                (name,),
+                f"a {name} that release {release['release']} has: {or_list(possible)}",
+                f"{show(value)}; {refusal['reason']}" if refusal else show(value),
+                f"The nearest that works: {refusal['nearest']}." if refusal else f"Set {name} to {or_list(possible)}.",
+            )
+    if provider in release["providers"]:
         yield from _refused_ownership(settings, release, provider, report)
+        yield from _refused_load_balancer(settings, catalog, provider, report)
 
 
 def _refused_ownership(
@@ -136,6 +143,22 @@ def _refused_ownership(
             )
 
 
+def _refused_load_balancer(
+    settings: Mapping[str, Any], catalog: Catalog, provider: str, report: Reporter
+) -> Iterator[Finding]:
+    wanted = str(setting(settings, "gateway_load_balancer"))
+    kinds = catalog.providers[provider]["gateway"]["load_balancers"]
+    if wanted not in kinds:
+        yield report.error(
+            "IP-PLT-007",
+            ("gateway_load_balancer",),
+            f"a load balancer that provider {provider} has: {or_list(kinds)}",
+            show(wanted),
+            f"Set gateway_load_balancer to {or_list(kinds)}; inference_gateway_service_annotations takes any other "
+            "annotation.",
+        )
+
+
 def _engine_line(settings: Mapping[str, Any], release: dict[str, Any], provider: str) -> str:
     if setting(settings, "cloud_manager") == NO_ENGINE:
         return NO_ENGINE
@@ -154,6 +177,7 @@ def _choose(settings: Mapping[str, Any], catalog: Catalog) -> _Choice:
         provider=provider,
         engine_line=line,
         ownership={name: str(wanted.get(name, possible[name][0])) for name in sorted(possible)},
+        load_balancer=str(setting(settings, "gateway_load_balancer")),
     )
 
 
@@ -186,6 +210,7 @@ def _plan(choice: _Choice, catalog: Catalog) -> Plan:
         crds=crds,
         gates=_gates(choice, catalog, layers, crds, namespaces, engine),
         engine=engine,
+        gateway=_gateway(choice, catalog),
         versions=_with_delegated(choice, dict(release["versions"]), "delegated_versions"),
         serving=_serving(choice, catalog, namespaces),
     )
@@ -257,7 +282,8 @@ def _images(choice: _Choice, catalog: Catalog) -> dict[str, str]:
 
 def _crds(choice: _Choice, catalog: Catalog) -> dict[str, dict[str, Any]]:
     versions = {**choice.release["crds"], **choice.line.get("crds", {})}
-    sets = {
+    versions = _with_delegated(choice, versions, "delegated_crds")
+    sets: dict[str, dict[str, Any]] = {
         name: {"version": version, "files": [dict(file) for file in catalog.crds[name][version]]}
         for name, version in sorted(versions.items())
     }
@@ -291,6 +317,15 @@ def _engine(choice: _Choice, catalog: Catalog, namespaces: Mapping[str, str]) ->
     }
 
 
+def _gateway(choice: _Choice, catalog: Catalog) -> dict[str, Any]:
+    gateway = catalog.providers[choice.provider]["gateway"]
+    return {
+        "condition": gateway["condition"],
+        "annotations": dict(gateway["load_balancers"][choice.load_balancer].get("annotations", {})),
+        "port_annotations": dict(gateway.get("port_annotations", {})),
+    }
+
+
 def _serving(choice: _Choice, catalog: Catalog, namespaces: Mapping[str, str]) -> dict[str, Any]:
     serving = choice.release["serving"]
     provider = catalog.providers[choice.provider]
@@ -301,7 +336,7 @@ def _serving(choice: _Choice, catalog: Catalog, namespaces: Mapping[str, str]) -
         "gateway": {
             "name": serving["gateway"],
             "namespace": namespaces["applications"],
-            "address_required": provider["gateway_gate"] == "Programmed",
+            "address_required": provider["gateway"]["condition"] == "Programmed",
         },
         "presets": dict(choice.release["presets"]),
         "pull_secret": choice.release["pull_secret"] if registry else None,
@@ -317,7 +352,7 @@ def _gates(
     namespaces: Mapping[str, str],
     engine: Mapping[str, Any] | None,
 ) -> dict[str, list[dict[str, Any]]]:
-    condition = catalog.providers[choice.provider]["gateway_gate"]
+    condition = catalog.providers[choice.provider]["gateway"]["condition"]
     facts: dict[str, Any] = {
         "version": choice.release["version"],
         "provider": choice.provider,

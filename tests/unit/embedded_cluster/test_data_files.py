@@ -33,7 +33,7 @@ def test_every_flavour_can_be_read():
     for path in FLAVOURS.glob("*.yml"):
         flavour = Flavour.load(path.stem)
         assert {node["type"] for node in flavour.data["nodes"]} <= flavour.data["types"].keys()
-        assert flavour.load_balancer["kind"] in ("ip", "hostname")
+        assert flavour.load_balancer["kind"] in ("none", "ip", "hostname")
 
 
 def test_rights_are_bound_to_known_users():

@@ -18,6 +18,7 @@ ENVIRONMENT = {"PLATFORM_KUBECONFIG": "config", "PLATFORM_RELEASE": "3.4", "PLAT
         ("aws", (7, 12, 13, 17)),
         ("azure", (7, 12, 13, 17)),
         ("coreweave", (7, 12, 13, 17)),
+        ("gcp", (6, 11, 13, 17)),
         ("generic", (6, 11, 13, 17)),
     ],
 )
@@ -34,7 +35,7 @@ def test_the_cloud_manager_is_that_of_the_provider() -> None:
     assert "azure-cloud-manager-operator" in names
 
 
-@pytest.mark.parametrize("provider", ["aws", "azure", "coreweave", "generic"])
+@pytest.mark.parametrize("provider", ["aws", "azure", "coreweave", "gcp", "generic"])
 def test_the_plan_and_the_expectation_agree(plan_for: Callable[..., Any], provider: str) -> None:
     plan, expected = plan_for(provider).to_dict(), expectations("3.4", provider)
     assert {entry["name"] for entry in expected["namespaces"]} == set(plan["namespaces"].values())
@@ -70,7 +71,7 @@ def test_a_missing_variable_is_named(name: str) -> None:
     ("release", "provider", "message"),
     [
         ("2.0", "aws", 'PLATFORM_RELEASE: expected one of 3.4, found "2.0"'),
-        ("3.4", "mars", 'PLATFORM_PROVIDER: expected one of aws, azure, coreweave, generic, found "mars"'),
+        ("3.4", "mars", 'PLATFORM_PROVIDER: expected one of aws, azure, coreweave, gcp, generic, found "mars"'),
     ],
 )
 def test_unknown_releases_and_providers_are_refused(release: str, provider: str, message: str) -> None:

@@ -1,0 +1,120 @@
+"""The sample inventories of further providers, each on nodes that look like the provider's."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+
+from tests.scenarios.conftest import Installation, Start, install_sample, on_embedded_cluster
+from tests.scenarios.test_install_on_aws import DEPLOYMENTS, condition, deployments, model
+from tests.support.audit import AuditMark
+from tests.support.playbook import Project
+
+pytestmark = pytest.mark.cluster
+
+
+@dataclass(frozen=True)
+class Target:
+    """An inventory, the nodes it runs on, and what differs there.
+
+    cloud_manager    its Deployment; None: there is none, and the certificates are the installer's
+    load_balancer    whether the cluster gives addresses
+    """
+
+    inventory: str
+    flavour: str
+    cloud_manager: str | None
+    load_balancer: bool
+
+    def __str__(self) -> str:
+        return self.inventory
+
+
+TARGETS = (
+    Target("coreweave", "coreweave", "rhai-cloudmanager-system/coreweave-cloud-manager-operator", load_balancer=True),
+    Target("gke", "gcp", None, load_balancer=True),
+    Target("generic", "generic", None, load_balancer=False),
+)
+
+
+@dataclass(frozen=True)
+class Installed:
+    """A target and what installing it came to."""
+
+    target: Target
+    installation: Installation
+
+
+@pytest.fixture(scope="module", params=TARGETS, ids=str)
+def installed(
+    request: pytest.FixtureRequest, start_cluster: Start, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Installed]:
+    target: Target = request.param
+    with start_cluster(target.inventory, target.flavour) as cluster:
+        yield Installed(target, install_sample(cluster, target.inventory, tmp_path_factory.mktemp(target.inventory)))
+
+
+def test_exactly_the_deployments_of_the_provider_are_ready(installed: Installed) -> None:
+    wanted = {name: count for name, count in DEPLOYMENTS.items() if "cloud-manager" not in name}
+    if installed.target.cloud_manager:
+        wanted[installed.target.cloud_manager] = 1
+    assert deployments(installed.installation) == {name: (count, count) for name, count in wanted.items()}
+
+
+def test_all_four_dependencies_are_ours_and_the_report_has_no_problem(installed: Installed) -> None:
+    report = json.loads((installed.installation.report_folder / "report.json").read_text(encoding="utf-8"))
+    ownership = {layer["name"]: layer["ownership"] for layer in report["layers"]}
+    assert {ownership[name] for name in ("gateway_api", "cert_manager", "sail", "lws")} == {"managed"}
+    assert report["problems"] == []
+
+
+def test_the_certificates_come_from_the_cloud_manager_or_from_our_chart(installed: Installed) -> None:
+    cluster = installed.installation.cluster
+    issuers = {item["metadata"]["name"]: item for item in cluster.objects("clusterissuers.cert-manager.io")}
+    assert issuers.keys() == {"opendatahub-selfsigned-issuer", "rhai-ca-issuer"}
+    assert {condition(item, "Ready") for item in issuers.values()} == {"True"}
+    by_helm = {
+        item["metadata"].get("labels", {}).get("app.kubernetes.io/managed-by") == "Helm" for item in issuers.values()
+    }
+    assert by_helm == {installed.target.cloud_manager is None}
+
+
+def test_the_gateway_is_as_ready_as_the_provider_lets_it_be(installed: Installed) -> None:
+    gateway = installed.installation.cluster.get("gateway", "inference-gateway", "redhat-ods-applications")
+    assert condition(gateway, "Accepted") == "True"
+    addresses = gateway["status"].get("addresses", [])
+    assert bool(addresses) == installed.target.load_balancer
+
+
+def test_the_model_is_ready(installed: Installed) -> None:
+    assert condition(model(installed.installation), "Ready") == "True"
+
+
+def test_a_run_without_an_inventory_names_the_cluster_finds_the_provider_and_changes_nothing(
+    installed: Installed,
+) -> None:
+    cluster = installed.installation.cluster
+    variables = on_embedded_cluster(cluster)
+    environment = {
+        "KUBECONFIG": str(variables.pop("kubeconfig")),
+        "REGISTRY_AUTH_FILE": str(variables.pop("pull_secret_file")),
+    }
+    run = Project().play("site.yml", variables=variables, environment=environment)
+    assert (run.exit_code, run.recap["changed"]) == (0, 0), run.output
+    (entry,) = json.loads(cluster.do("config", "view", "--minify", "--output", "json"))["clusters"]
+    plan = run.output.index("Platform   release 3.4")
+    assert f"Cluster    {entry['cluster']['server']} (context " in run.output[:plan]
+    assert f"provider {installed.target.flavour}," in run.output[plan:]
+    assert "Versions   cert_manager 1.18.4" in run.output[plan:]
+    assert plan < run.output.index("Namespaces and pull secrets", plan)
+    assert condition(model(installed.installation), "Ready") == "True"
+
+
+def test_a_second_run_changes_nothing_and_sends_no_write(installed: Installed) -> None:
+    mark = AuditMark.now(installed.installation.cluster.paths.audit_log)
+    run = installed.installation.again()
+    assert (run.exit_code, run.recap["changed"]) == (0, 0), run.output
+    assert mark.installer_writes() == []

@@ -1,0 +1,116 @@
+"""The sample inventories: complete, without a mistake, and each with a plan of its own."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from inference_platform.catalog import load
+from inference_platform.inventory import Sources, validate
+from inference_platform.models import render
+from inference_platform.platform import resolve
+from tests.support.crd_schema import REPOSITORY
+
+INVENTORIES = REPOSITORY / "inventories"
+EVERY = sorted(path.parent.name for path in INVENTORIES.glob("*/hosts.yml"))
+#: Inventories to copy. That of the embedded cluster has settings that nobody else needs; that for runs without -i
+#: finds its provider by itself.
+SAMPLES = [name for name in EVERY if name not in ("local", "current")]
+FILES = ("10-cluster.yml", "20-layers.yml", "30-models.yml", "90-offline.yml")
+_NAME = re.compile(r"^(?:# )?([a-z_]+):", re.MULTILINE)
+
+
+def files_of(inventory: str) -> list[Path]:
+    return [INVENTORIES / inventory / "group_vars" / "all" / name for name in FILES]
+
+
+def variables_of(inventory: str) -> dict[str, Any]:
+    merged: dict[str, Any] = {}
+    for path in files_of(inventory):
+        merged |= yaml.safe_load(path.read_text(encoding="utf-8"))
+    return merged
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    path = tmp_path_factory.mktemp("auth") / "config.json"
+    path.write_text(json.dumps({"auths": {"registry.redhat.io": {"auth": "dXNlcjpwYXNz"}}}), encoding="utf-8")
+    path.chmod(0o600)
+    return {"REGISTRY_AUTH_FILE": str(path)}
+
+
+def test_there_is_an_inventory_for_every_provider() -> None:
+    assert {variables_of(name)["provider"] for name in SAMPLES} == set(load().providers)
+
+
+@pytest.mark.parametrize("inventory", EVERY)
+def test_the_inventory_has_one_host_on_this_machine(inventory: str) -> None:
+    hosts = yaml.safe_load((INVENTORIES / inventory / "hosts.yml").read_text(encoding="utf-8"))
+    (settings,) = hosts["all"]["hosts"].values()
+    assert hosts["all"]["hosts"].keys() == {"cluster"}
+    assert settings["ansible_connection"] == "local"
+
+
+@pytest.mark.parametrize("inventory", SAMPLES)
+def test_the_inventory_has_no_mistake(inventory: str, environment: dict[str, str]) -> None:
+    sources = Sources.load([str(INVENTORIES / inventory)])
+    found = validate(variables_of(inventory), sources, environ=environment)
+    assert [str(finding) for finding in found] == []
+
+
+@pytest.mark.parametrize("inventory", SAMPLES)
+@pytest.mark.parametrize("number", range(len(FILES)), ids=FILES)
+def test_every_setting_of_one_sample_is_in_all_of_them(inventory: str, number: int) -> None:
+    reference = set(yaml.safe_load(files_of("eks")[number].read_text(encoding="utf-8")))
+    assert set(yaml.safe_load(files_of(inventory)[number].read_text(encoding="utf-8"))) == reference
+
+
+@pytest.mark.parametrize("inventory", EVERY)
+@pytest.mark.parametrize("number", range(len(FILES)), ids=FILES)
+def test_every_setting_has_a_comment_before_it(inventory: str, number: int) -> None:
+    lines = files_of(inventory)[number].read_text(encoding="utf-8").splitlines()
+    blocks = "\n".join(lines).split("\n\n")[1:]
+    bare = [block.splitlines()[0] for block in blocks if not block.startswith("#")]
+    assert bare == []
+
+
+@pytest.mark.parametrize("inventory", EVERY)
+def test_settings_in_comments_are_settings_that_exist(inventory: str) -> None:
+    known = {*json.loads((REPOSITORY / "schemas" / "inventory.schema.json").read_text())["properties"], "all"}
+    for path in (REPOSITORY / "roles").glob("*/defaults/main.yml"):
+        known |= set(yaml.safe_load(path.read_text(encoding="utf-8")) or {})
+    for path in files_of(inventory):
+        found = set(_NAME.findall(path.read_text(encoding="utf-8")))
+        assert {name for name in found if "_" in name} <= known, path.name
+
+
+def test_a_run_without_an_inventory_asks_the_nodes_and_leaves_models_alone() -> None:
+    config = (REPOSITORY / "ansible.cfg").read_text(encoding="utf-8")
+    variables = variables_of("current")
+    assert "inventory = inventories/current\n" in config
+    assert (variables["provider"], variables["kube_context"], variables["kubeconfig"]) == ("auto", "", "")
+    assert (variables["models"], variables["models_prune"]) == ([], False)
+
+
+@pytest.mark.parametrize("inventory", SAMPLES)
+def test_the_load_balancers_that_the_comment_names_are_those_of_the_provider(inventory: str) -> None:
+    variables = variables_of(inventory)
+    text = files_of(inventory)[1].read_text(encoding="utf-8")
+    (comment,) = [block for block in text.split("\n\n") if "\ngateway_load_balancer:" in block]
+    kinds = set(load().providers[variables["provider"]]["gateway"]["load_balancers"])
+    assert variables["gateway_load_balancer"] == "default"
+    assert all(kind in comment for kind in kinds)
+
+
+@pytest.mark.parametrize("inventory", SAMPLES)
+def test_the_models_render_for_the_plan_of_their_inventory(inventory: str) -> None:
+    variables = variables_of(inventory)
+    plan = resolve({name: variables[name] for name in ("platform_release", "distribution", "provider")})
+    result = render(variables["models"], variables["model_defaults"], plan.to_dict())
+    assert result.ok
+    assert [model.name for model in result.models] == ["qwen-basic"]
