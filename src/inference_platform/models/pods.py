@@ -30,7 +30,8 @@ _UNITS = {
     "G": 10**9,
     "T": 10**12,
 }
-_PROBE_FIELDS = {
+#: Settings of the language and the fields of a probe they become.
+PROBE_FIELDS = {
     "initial_delay_seconds": "initialDelaySeconds",
     "period_seconds": "periodSeconds",
     "timeout_seconds": "timeoutSeconds",
@@ -138,7 +139,7 @@ def resources(workload: Workload, serving: Mapping[str, Any]) -> tuple[dict[str,
 def probes(settings: Mapping[str, Any], model: Mapping[str, Any]) -> dict[str, dict[str, int]]:
     """Timing of the probes that differs from the presets; path, port and scheme stay theirs."""
     given = {
-        kind: {_PROBE_FIELDS[name]: value for name, value in timing.items()}
+        kind: {PROBE_FIELDS[name]: value for name, value in timing.items()}
         for kind, timing in settings.get("probes", {}).items()
     }
     startup = given.get("startup", {})

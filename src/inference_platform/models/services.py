@@ -21,7 +21,8 @@ EXCLUSIVE_ANNOTATION = "leaderworkerset.sigs.k8s.io/exclusive-topology"
 # The autoscaler tells variants apart by it (models.md 1.4).
 ACCELERATOR_LABEL = "inference.optimization/acceleratorName"
 
-_PARALLELISM_FIELDS = {
+#: Settings of the language and the fields of the API they become.
+PARALLELISM_FIELDS = {
     "tensor": "tensor",
     "pipeline": "pipeline",
     "data": "data",
@@ -29,14 +30,17 @@ _PARALLELISM_FIELDS = {
     "data_rpc_port": "dataRPCPort",
     "expert": "expert",
 }
-_KEDA_FIELDS = {
+KEDA_FIELDS = {
     "polling_interval": "pollingInterval",
     "cooldown_period": "cooldownPeriod",
     "initial_cooldown_period": "initialCooldownPeriod",
     "idle_replica_count": "idleReplicaCount",
     "advanced": "advanced",
 }
-_TRACING_FIELDS = {
+SCALING_FIELDS = {"min_replicas": "minReplicas", "max_replicas": "maxReplicas"}
+FALLBACK_FIELDS = {"failure_threshold": "failureThreshold", "replicas": "replicas", "behavior": "behavior"}
+LORA_FIELDS = {"max_rank": "maxRank", "max_adapters": "maxAdapters", "max_cpu_adapters": "maxCpuAdapters"}
+TRACING_FIELDS = {
     "exporter_endpoint": "exporterEndpoint",
     "exporter": "exporter",
     "sampler": "sampler",
@@ -67,7 +71,7 @@ def service_object(
     _put(block, "annotations", _annotations(model, serving))
     _put(block, "storage_initializer", None if model.get("storage_initializer", True) else False)
     _put(block, "base_refs", [{"name": name} for name in model.get("base_refs", [])])
-    _put(block, "tracing", _renamed(model.get("tracing", {}), _TRACING_FIELDS))
+    _put(block, "tracing", _renamed(model.get("tracing", {}), TRACING_FIELDS))
     _put(block, "kv_cache_offloading", model.get("kv_cache_offloading"))
     router = model.get("router", {})
     if router.get("route", "managed") != "none":
@@ -127,9 +131,8 @@ def _source(model: Mapping[str, Any], serving: Mapping[str, Any]) -> Block:
     _put(source, "name", model.get("served_name"))
     if serving["lora"] == "api" and "lora" in model:
         lora = model["lora"]
-        names = {"max_rank": "maxRank", "max_adapters": "maxAdapters", "max_cpu_adapters": "maxCpuAdapters"}
         adapters = [{"name": adapter["name"], "uri": adapter["uri"]} for adapter in lora["adapters"]]
-        source["lora"] = {"adapters": adapters, **_renamed(lora, names)}
+        source["lora"] = {"adapters": adapters, **_renamed(lora, LORA_FIELDS)}
     if "confidential" in model:
         source["confidential"] = _renamed(model["confidential"], {"enabled": "enabled", "resource_id": "resourceId"})
     return source
@@ -143,7 +146,7 @@ def _workload(workload: Workload, model: Mapping[str, Any], wiring: Wiring, serv
         block["scaling"] = scaling_spec(settings["scaling"])
     if workload.multi_node:
         block["parallelism"] = _renamed(
-            {**settings.get("parallelism", {}), **_explicit_tensor(workload)}, _PARALLELISM_FIELDS
+            {**settings.get("parallelism", {}), **_explicit_tensor(workload)}, PARALLELISM_FIELDS
         )
     pod_labels = dict(settings.get("pod_labels", {}))
     if "scaling" in settings and "product" in settings["gpu"]:
@@ -169,12 +172,10 @@ def scaling_spec(scaling: Mapping[str, Any]) -> dict[str, Any]:
         wva["hpa"] = dict(scaling["hpa"])
     if "keda" in scaling:
         keda = scaling["keda"]
-        wva["keda"] = _renamed(keda, _KEDA_FIELDS)
+        wva["keda"] = _renamed(keda, KEDA_FIELDS)
         if "fallback" in keda:
-            names = {"failure_threshold": "failureThreshold", "replicas": "replicas", "behavior": "behavior"}
-            wva["keda"]["fallback"] = _renamed(keda["fallback"], names)
-    limits = _renamed(scaling, {"min_replicas": "minReplicas", "max_replicas": "maxReplicas"})
-    return {**limits, "wva": wva}
+            wva["keda"]["fallback"] = _renamed(keda["fallback"], FALLBACK_FIELDS)
+    return {**_renamed(scaling, SCALING_FIELDS), "wva": wva}
 
 
 def _router(model: Mapping[str, Any], router: Mapping[str, Any], wiring: Wiring, serving: Mapping[str, Any]) -> Block:

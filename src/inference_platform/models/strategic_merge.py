@@ -12,8 +12,8 @@ from typing import Any
 
 from inference_platform.models.shapes import copied
 
-# Lists inside a pod that merge by a key of their items (patchMergeKey in k8s.io/api core/v1).
-_MERGE_KEYS = {
+#: Lists inside a pod that merge by a key of their items (patchMergeKey in k8s.io/api core/v1).
+MERGE_KEYS = {
     "containers": "name",
     "env": "name",
     "ephemeralContainers": "name",
@@ -29,7 +29,8 @@ _MERGE_KEYS = {
     "volumes": "name",
 }
 _PODS = ("template", "worker")
-_FREE_FORM = ("inline",)
+#: Mappings without a schema, replaced as a whole.
+FREE_FORM = ("inline",)
 
 
 def strategic_merge(base: Mapping[str, Any], patch: Mapping[str, Any], *, in_pod: bool = False) -> dict[str, Any]:
@@ -40,12 +41,12 @@ def strategic_merge(base: Mapping[str, Any], patch: Mapping[str, Any], *, in_pod
         inside = in_pod or key in _PODS
         if value is None:
             merged.pop(key, None)
-        elif key in _FREE_FORM:
+        elif key in FREE_FORM:
             merged[key] = copied(value)
         elif isinstance(value, Mapping):
             merged[key] = strategic_merge(below if isinstance(below, Mapping) else {}, value, in_pod=inside)
-        elif in_pod and key in _MERGE_KEYS and isinstance(value, Sequence) and not isinstance(value, str):
-            merged[key] = _merged_items(below if isinstance(below, list) else [], value, _MERGE_KEYS[key])
+        elif in_pod and key in MERGE_KEYS and isinstance(value, Sequence) and not isinstance(value, str):
+            merged[key] = _merged_items(below if isinstance(below, list) else [], value, MERGE_KEYS[key])
         else:
             merged[key] = copied(value)
     return merged

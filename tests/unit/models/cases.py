@@ -67,6 +67,12 @@ MODEL_CASES: dict[str, list[Case]] = {
             "prefill.args[0]",
             {"prefill": {"args": ["--seed", "2"]}, "args": ["--seed", "1"]},
         ),
+        # With a command there is no preset, but what follows from settings is still given by the platform.
+        Case(
+            {"command": ["/server"], "args": ["--port", "8000", "--tensor-parallel-size", "2"]},
+            "args[2]",
+            {"command": ["/server"], "args": ["--port", "8000", "--served-model-name", "x"]},
+        ),
     ],
     "IP-MOD-005": [
         Case({"uri": "pvc://weights", "replicas": 2}, "uri", {"uri": "pvc://weights"}),
@@ -480,7 +486,11 @@ MODEL_CASES: dict[str, list[Case]] = {
                 }
             },
         ),
-        Case({"override": {"router": {"scheduler": {"config": None}}}}, "override.router.scheduler.config"),
+        Case(
+            {"override": {"router": {"scheduler": {"config": None}}}},
+            "override.router.scheduler.config",
+            {"override": {"router": {"scheduler": {"config": None}}}, "base_refs": ["base"]},
+        ),
         Case(
             {"override": {"router": {"scheduler": {"config": {"inline": None, "ref": {"key": "epp"}}}}}},
             "override.router.scheduler.config",

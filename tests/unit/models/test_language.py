@@ -39,6 +39,12 @@ def only(findings):
     return of
 
 
+POOL = {
+    "selector": {"matchLabels": {"app": "x"}},
+    "targetPorts": [{"number": 8000}],
+    "endpointPickerRef": {"name": "p", "port": {"number": 9002}},
+}
+
 GOOD = [
     {},
     {"name": "a"},
@@ -81,6 +87,17 @@ BAD = [
     ({"name": ""}, "IP-MOD-131", "name"),
     ({"name": 3}, "IP-MOD-131", "name"),
     ({"name": None}, "IP-INV-005", "name"),
+    (
+        {"override": {"router": {"scheduler": {"pool": {"spec": {**POOL, "targetPorts": [{"number": 0}]}}}}}},
+        "IP-INV-004",
+        "override.router.scheduler.pool.spec.targetPorts[0].number",
+    ),
+    (
+        {"override": {"router": {"scheduler": {"pool": {"spec": {**POOL, "endpointPickerRef": {"name": "p"}}}}}}},
+        "IP-INV-005",
+        "override.router.scheduler.pool.spec.endpointPickerRef.port",
+    ),
+    ({"router": {"headers": [{"name": "a b", "value": "c"}]}}, "IP-INV-004", "router.headers[0].name"),
     ({"namespace": "Team_A"}, "IP-INV-004", "namespace"),
     ({"namespace": "a" * 64}, "IP-INV-004", "namespace"),
     ({"namespace": None}, "IP-INV-005", "namespace"),

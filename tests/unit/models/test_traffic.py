@@ -44,6 +44,7 @@ def route(*rules: dict[str, Any], **settings: Any) -> dict[str, Any]:
     return {"name": "mine", "namespace": "team-a", "rules": list(rules), **settings}
 
 
+HEADER = {"name": "x-team", "value": "a"}
 TO_ALONE = {"backends": [{"model": "alone"}]}
 
 # code -> (what is wrong, where, the neighbour that is fine)
@@ -177,6 +178,12 @@ CASES: list[tuple[str, Traffic, str, Traffic]] = [
         Traffic([ALONE], routes=[route(*[{**TO_ALONE, "matches": [{"path": "/a"}] * 44}] * 3)]),
         "model_routes[0].rules",
         Traffic([ALONE], routes=[route(*[{**TO_ALONE, "matches": [{"path": "/a"}] * 42}] * 3)]),
+    ),
+    (
+        "IP-MOD-313",
+        Traffic([ALONE], routes=[route({**TO_ALONE, "request_headers": {"set": [HEADER, HEADER]}})]),
+        "model_routes[0].rules[0].request_headers.set",
+        Traffic([ALONE], routes=[route({**TO_ALONE, "request_headers": {"set": [HEADER], "add": [HEADER]}})]),
     ),
     (
         "IP-MOD-314",
@@ -457,3 +464,19 @@ def test_a_model_without_a_route_has_no_router_at_all(aws):
 def test_an_external_pool_takes_the_place_of_the_scheduler(aws):
     router = managed(aws, pool="mine")
     assert router["scheduler"] == {"pool": {"ref": {"name": "mine"}}}
+
+
+@pytest.mark.parametrize(
+    ("rule", "where"),
+    [
+        ({"backends": [{"kind": "*", "group": "a.b", "name": "c"}]}, "backends[0].kind"),
+        ({"backends": [{"kind": "A", "group": "*", "name": "c"}]}, "backends[0].group"),
+        ({**TO_ALONE, "matches": [{"headers": [{"name": "a/b", "value": "c"}]}]}, "matches[0].headers[0].name"),
+        ({**TO_ALONE, "response_headers": {"add": [{"name": "a:", "value": "c"}]}}, "response_headers.add[0].name"),
+        ({**TO_ALONE, "request_headers": {"remove": ["a", "a"]}}, "request_headers.remove"),
+    ],
+    ids=str,
+)
+def test_names_in_routes_are_of_the_form_that_the_gateway_api_takes(aws, rule, where):
+    found = Traffic([ALONE], routes=[route(rule)]).render(aws).findings
+    assert [(one.code, one.where) for one in found] == [("IP-INV-004", f"model_routes[0].rules[0].{where}")]

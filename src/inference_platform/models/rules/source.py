@@ -31,6 +31,8 @@ _RESERVED_ARGS = {
     "--tensor-parallel-size": "use gpu.count",
     "-tp": "use gpu.count",
 }
+# Those that only presets give to vLLM; with a command of one's own there is no preset in between.
+_GIVEN_BY_PRESETS = ("--api-server-count", "--headless", "--host", "--port", "--served-model-name", "--ssl-")
 
 # scheme -> (pattern of what follows, what it should be); models.md 3.7
 _URI_FORMS = {
@@ -96,7 +98,8 @@ def uris_are_complete(subject: Subject) -> Iterator[Objection]:
 def args_leave_the_platform_alone(subject: Subject) -> Iterator[Objection]:
     """Arguments that the presets or the platform set must not be given again."""
     for path, word in _given_words(subject):
-        hint = _reserved(word)
+        side = subject.entry["prefill"] if path[0] == "prefill" else subject.entry
+        hint = _reserved(word, own_command="command" in side)
         if hint:
             yield Objection(
                 path,
@@ -327,13 +330,13 @@ def _written(subject: Subject) -> Iterator[tuple[KeyPath, Mapping[str, Any]]]:
         yield ("prefill",), {key: value for key, value in differing.items() if value is not None}
 
 
-def _reserved(word: str) -> str | None:
+def _reserved(word: str, own_command: bool) -> str | None:
     if not word.startswith("-"):
         return None
     flag = word.split("=")[0].replace("_", "-")
     for name, hint in _RESERVED_ARGS.items():
         if flag == name or (name.endswith("-") and flag.startswith(name)):
-            return hint
+            return None if own_command and name in _GIVEN_BY_PRESETS else hint
     return None
 
 

@@ -379,13 +379,13 @@ def schedulers_have_pods(subject: Subject, spec: Spec) -> Iterator[Objection]:
 
 @rule("IP-MOD-212", "A scheduler has one configuration.", SPEC, catches=("admission 12", "mistake 22"))
 def schedulers_have_one_configuration(subject: Subject, spec: Spec) -> Iterator[Objection]:
-    """Inline or by reference. None at all keeps whatever was there last (models.md 2.6)."""
+    """Inline, by reference or from base_refs. None at all keeps whatever was there last (models.md 2.6)."""
     block = _at(spec, "router", "scheduler")
     if block is None or _at(block, "pool", "ref") is not None:
         return
     config = block.get("config") or {}
     given = [kind for kind in ("inline", "ref") if config.get(kind)]
-    if len(given) != 1:
+    if len(given) != 1 and (given or not spec.get("baseRefs")):
         yield Objection(
             _blame(subject, ("router", "scheduler", "config")),
             "inline or ref",

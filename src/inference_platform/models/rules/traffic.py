@@ -250,6 +250,8 @@ def matches_are_valid(inventory: Inventory) -> Iterator[Objection]:
             if "path_type" in match and "path" not in match:
                 yield Objection((*place, "path_type"), "path and path_type", "path_type alone", "Add path.")
             yield from _repeated(match, place)
+        for change in ("request_headers", "response_headers"):
+            yield from _repeated(one.get(change, {}), (*path, change))
     for subject in inventory.subjects:
         yield from (
             Objection(item.path, item.expected, item.found, item.remedy, subject.index)
@@ -364,8 +366,8 @@ def _is_pool(backend: Mapping[str, Any], route: Mapping[str, Any], inventory: In
 
 
 def _repeated(match: Mapping[str, Any], path: KeyPath) -> Iterator[Objection]:
-    for key in ("headers", "query_params"):
-        names = Counter(item["name"].lower() if key == "headers" else item["name"] for item in match.get(key, []))
+    for key in ("headers", "query_params", "set", "add"):
+        names = Counter(item["name"] if key == "query_params" else item["name"].lower() for item in match.get(key, []))
         for name, count in names.items():
             if count > 1:
                 yield Objection((*path, key), "each name once", f"{name} {count} times", "Remove all but one.")
