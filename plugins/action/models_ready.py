@@ -24,6 +24,7 @@ class ActionModule(PlatformAction):
         "only": {"type": "list", "elements": "str", "default": []},
         "without": {"type": "list", "elements": "str", "default": []},
         "timeout_seconds": {"type": "int", "default": 1800},
+        "patience_seconds": {"type": "float", "default": 30.0},
     }
 
     def perform(self, arguments: dict[str, Any]) -> dict[str, Any]:
@@ -50,6 +51,7 @@ class ActionModule(PlatformAction):
             targets,
             around,
             timeout=arguments["timeout_seconds"],
+            patience=arguments["patience_seconds"],
             on_progress=lambda progress: line.say(progress.elapsed, in_one_line(progress)),
         )
         return {"changed": False, "msg": ready(result, len(targets)), "seconds": dict(result.seconds), "waiting": []}

@@ -40,6 +40,11 @@ options:
     description: Seconds after which the run fails, with an explanation for each model that is not ready.
     type: int
     default: 1800
+  patience_seconds:
+    description: Seconds after which the run fails when each model that is left needs somebody to change something, such
+      as a route that its gateway does not admit.
+    type: float
+    default: 30.0
 notes:
   - Runs on the controller; the Python package C(inference_platform) must be installed there.
   - Supports check mode.

@@ -17,6 +17,8 @@ from inference_platform.cluster.watching import Watching, Wish
 #: A model that became ready while we waited must stay so for this long: its scheduler restarts once more when the
 #: addresses of its pods are known (observed-gateway.md 5.3).
 SETTLE_SECONDS = 1.0
+#: A model that somebody has to correct is waited for this long: routes and gateways also fail for a moment by nature.
+HOPELESS_SECONDS = 30.0
 _PROGRESS_SECONDS, _DETAIL_SECONDS = 1.0, 3.0
 _EXPLAINED_IN_FULL = 10
 # Pods that serve, by what KServe makes for them; the scheduler is not among them.
@@ -120,10 +122,14 @@ def wait(
     around: Surroundings,
     *,
     timeout: float,
+    patience: float = HOPELESS_SECONDS,
     on_progress: Callable[[WaitProgress], None] | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> WaitResult:
-    """Waits until all models are as wanted, at the same time.  Raises ModelsNotReady after `timeout` seconds.
+    """Waits until all models are as wanted, at the same time.
+
+    Raises ModelsNotReady after `timeout` seconds, or when all models that are still waited for have been hopeless
+    (see Verdict) for `patience` seconds.
 
     on_progress  called about once a second, from this thread
     """
@@ -141,7 +147,7 @@ def wait(
             rest = state.seconds_to_settle(elapsed)
             if rest == 0:
                 return WaitResult(elapsed, state.seconds)
-            if elapsed >= timeout:
+            if elapsed >= timeout or state.hopeless_for(elapsed) >= patience:
                 waiting = _with_details(cluster, api_version, found, state.waiting())
                 raise ModelsNotReady(WaitResult(elapsed, state.seconds, tuple(waiting)), timeout, len(targets))
             slowest = next(iter(state.waiting()), None)
@@ -173,6 +179,7 @@ class _Verdicts:
         self._around = around
         self._judged: dict[Ref, tuple[tuple[str | None, ...], Verdict]] = {}
         self._since: dict[str, float] = {}
+        self._hopeless: dict[str, float] = {}
         self.seconds: dict[str, float] = {}
         self._first = True
 
@@ -195,11 +202,15 @@ class _Verdicts:
             if known is None or known[0] != seen:
                 verdict = judge(model, self._around, target.wanted, own)
                 self._judged[ref] = (seen, verdict)
-                self._note(target.model, verdict.ready, elapsed)
+                self._note(target.model, verdict, elapsed)
         self._first = False
 
-    def _note(self, model: str, ready: bool, elapsed: float) -> None:
-        if not ready:
+    def _note(self, model: str, verdict: Verdict, elapsed: float) -> None:
+        if verdict.hopeless:
+            self._hopeless.setdefault(model, elapsed)
+        else:
+            self._hopeless.pop(model, None)
+        if not verdict.ready:
             self._since.pop(model, None)
             self.seconds.pop(model, None)
         elif model not in self._since:
@@ -212,6 +223,12 @@ class _Verdicts:
             return None
         newest = max(self._since.values())
         return max(newest + SETTLE_SECONDS - elapsed, 0.0)
+
+    def hopeless_for(self, elapsed: float) -> float:
+        """For how many seconds all models that are not as wanted have been hopeless; 0 while one is not."""
+        if not self._hopeless or len(self._hopeless) + len(self._since) < len(self._targets):
+            return 0.0
+        return elapsed - max(self._hopeless.values())
 
     def waiting(self) -> list[Waiting]:
         """The models that are not as wanted, in the order of the targets."""
@@ -242,9 +259,12 @@ def _with_details(
 
 
 def _timeout_text(result: WaitResult, timeout: float, total: int) -> str:
+    limit = f"limit {timeout:.0f} s, models_wait_seconds"
+    if result.elapsed < timeout:
+        limit = "waiting longer would not help"
     lines = [
-        f"{len(result.waiting)} of {total} models are not ready after {result.elapsed:.0f} s "
-        f"(limit {timeout:.0f} s, models_wait_seconds). They are applied, and KServe goes on with them."
+        f"{len(result.waiting)} of {total} models are not ready after {result.elapsed:.0f} s ({limit}). "
+        "They are applied, and KServe goes on with them."
     ]
     for number, item in enumerate(result.waiting, start=1):
         lines.append(f"{number}. {item}")

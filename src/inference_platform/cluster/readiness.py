@@ -27,23 +27,31 @@ _ORDER = (
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether the model is as wanted; else why not, what that means, and what to do when it lasts."""
+    """Whether the model is as wanted; else why not, what that means, and what to do when it lasts.
+
+    hopeless  waiting alone will not help: somebody has to change something
+    """
 
     ready: bool
     why: str = ""
     meaning: str = ""
     remedy: str = ""
+    hopeless: bool = False
 
 
 @dataclass(frozen=True)
 class Known:
-    """What a condition's reason (or a text in its message) means; empty fields fit all."""
+    """What a condition's reason (or a text in its message) means; empty fields fit all.
+
+    hopeless  when it lasts, it does not go away by itself
+    """
 
     condition: str
     reason: str
     contains: str
     meaning: str
     remedy: str
+    hopeless: bool = False
 
     def fits(self, condition: Mapping[str, Any]) -> bool:
         """Whether this is about that condition."""
@@ -77,7 +85,41 @@ KNOWN = (
         "",
         "BackendNotFound",
         "the gateway has not seen the new pool yet; normal for a moment",
-        "If it stays, look whether the InferencePool of the model exists and is accepted.",
+        "If it stays, make what the message names, or correct the name in a route of your own.",
+        hopeless=True,
+    ),
+    Known(
+        "HTTPRoutesReady",
+        "",
+        "NotAllowedByListeners",
+        "the gateway lets no route of this namespace in; requests would be answered with 404",
+        "Change allowedRoutes of the Gateway's listener, give namespace {namespace} the label that it asks for, or "
+        "name another gateway in router.gateways.",
+        hopeless=True,
+    ),
+    Known(
+        "HTTPRoutesReady",
+        "",
+        "NoMatching",
+        "the gateway has no listener with the name, port or host name that the route asks for",
+        "Correct section_name in router.gateways or router.hostnames, or add the listener.",
+        hopeless=True,
+    ),
+    Known(
+        "HTTPRoutesReady",
+        "",
+        "RefNotPermitted",
+        "the route leads to another namespace, which has not granted that",
+        "Add a ReferenceGrant in the namespace of the backend. Routes in model_routes get theirs from this installer.",
+        hopeless=True,
+    ),
+    Known(
+        "",
+        "RefsInvalid",
+        "HTTPRoute",
+        "the model names a route, or its route a gateway, that does not exist",
+        "Correct router.routes or router.gateways; no restart is needed.",
+        hopeless=True,
     ),
     Known(
         "HTTPRoutesReady",
@@ -90,8 +132,26 @@ KNOWN = (
         "",
         "RefsInvalid",
         "",
-        "the route or the model names a gateway that does not exist",
+        "the model names a gateway that does not exist",
         "Correct router.gateways, or install the inference gateway with site.yml; no restart is needed.",
+        hopeless=True,
+    ),
+    Known(
+        "InferencePoolReady",
+        "",
+        "HTTPRouteNotAccepted",
+        "a route that leads to the model's pool is not let in by its gateway; KServe counts the model as not ready "
+        "then, even when its own route is good",
+        "Correct or remove the route that the message names.",
+        hopeless=True,
+    ),
+    Known(
+        "InferencePoolReady",
+        "InferencePoolFetchError",
+        "not found",
+        "the model brings no pool of its own and names one that does not exist",
+        "Correct router.pool, or make the InferencePool.",
+        hopeless=True,
     ),
     Known(
         "",
@@ -299,4 +359,5 @@ def _explained(model: Object, conditions: Mapping[Any, Mapping[str, Any]], aroun
         diagnose.condition_text(telling),
         known.meaning if known else "",
         known.remedy.format(**place) if known else "",
+        known.hopeless if known else False,
     )

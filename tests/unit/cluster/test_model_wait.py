@@ -129,6 +129,32 @@ def test_the_time_limit_explains_each_model(api: FakeApi, patient: Cluster) -> N
     assert "models_wait_seconds" in text
 
 
+def refused(name: str) -> dict[str, Any]:
+    """A model whose route the gateway does not let in."""
+    message = '[team/x-kserve-route: "False" (reason "NotAllowedByListeners", message "not allowed")]'
+    reason = {"status": "False", "reason": "HTTPRoutesNotReady", "message": message}
+    return model(name, conditions=[{"type": kind, **reason} for kind in ("Ready", "HTTPRoutesReady")])
+
+
+def test_models_that_somebody_must_correct_are_not_waited_for_to_the_end(api: FakeApi, patient: Cluster) -> None:
+    api.put(model("a"))
+    api.put(refused("b"))
+    with pytest.raises(ModelsNotReady) as caught:
+        wait(patient, SERVING, targets("a", "b"), AROUND, timeout=60, patience=0.3)
+    text = str(caught.value)
+    assert "waiting longer would not help" in text
+    assert "NotAllowedByListeners" in text
+    assert "give namespace team the label" in text
+
+
+def test_while_others_start_nobody_gives_up(api: FakeApi, patient: Cluster) -> None:
+    api.put(refused("a"))
+    api.put(model("b", ready=False))
+    with pytest.raises(ModelsNotReady) as caught:
+        wait(patient, SERVING, targets("a", "b"), AROUND, timeout=1.0, patience=0.1)
+    assert caught.value.result.elapsed >= 1.0
+
+
 def test_many_models_are_not_all_explained_at_length(api: FakeApi, patient: Cluster) -> None:
     names = [f"m{number:02}" for number in range(30)]
     for name in names:
