@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from inference_platform.catalog.load import load
+from inference_platform.cluster import readiness
 from inference_platform.models.rules import page as rules_page
 from inference_platform.models.scheduler import page
 from inference_platform.paths import ROOT
@@ -27,6 +28,7 @@ def pages() -> dict[str, str]:
     return {
         "inventory.md": _schema_page("inventory", "schemas/inventory.schema.json"),
         "model-rules.md": _page(rules_page.TITLE, rules_page.INTRODUCTION, rules_page.body(_table)),
+        "model-status.md": _status_page(),
         "model.md": _schema_page("model", "schemas/model.schema.json"),
         "traffic.md": _schema_page("traffic", "schemas/traffic.schema.json"),
         "platform.md": _platform_page(),
@@ -69,6 +71,28 @@ def _value(rule: Mapping[str, Any]) -> str:
         return or_list([f"`{choice}`" for choice in rule["enum"]])
     types = rule["type"] if isinstance(rule["type"], list) else [rule["type"]]
     return or_list([name for name in types if name != "null"])
+
+
+def _status_page() -> str:
+    place = {"namespace": "NAMESPACE", "name": "NAME", "system": "redhat-ods-applications"}
+    rows = [
+        (
+            f"`{item.condition}`" if item.condition else "any",
+            f"`{item.reason}`" if item.reason else "any",
+            f"`{item.contains}`" if item.contains else "",
+            item.meaning,
+            item.remedy.format(**place),
+        )
+        for item in readiness.KNOWN
+    ]
+    return _page(
+        "Why a model is not ready",
+        "What a run says while it waits, by the first condition of the LLMInferenceService that is not True, in the "
+        "order in which one waits for the other. Of several rows that fit, the first counts. Some states look ready "
+        "and are not, so a run waits on: a status of an earlier generation; pods of an earlier version beside the new "
+        "ones; a route of a gateway without an address.",
+        _table(("condition", "reason", "message has", "what it means", "what to do when it stays"), rows),
+    )
 
 
 def _platform_page() -> str:
