@@ -421,10 +421,10 @@ MODEL_CASES: dict[str, list[Case]] = {
         Case(
             {"scaling": {"max_replicas": 2, "keda": {"advanced": {"scalingModifiers": {"formula": "x"}}}}},
             "scaling.keda.advanced",
-            {"scaling": {"max_replicas": 2, "keda": {"advanced": {"restoreToOriginalReplicaCount": True}}}},
+            {"scaling": {"max_replicas": 2, "keda": {"polling_interval": 5}}},
         ),
         Case(
-            {"scaling": {"max_replicas": 2, "keda": {"advanced": {"horizontalPodAutoscalerConfig": {"name": "x"}}}}},
+            {"scaling": {"max_replicas": 2, "keda": {"advanced": {"restoreToOriginalReplicaCount": True}}}},
             "scaling.keda.advanced",
         ),
     ],

@@ -54,7 +54,6 @@ _ACTION = re.compile(
     r"\{\{-?\s*(\.ObjectMeta\.(Name|Namespace)|\.Spec(\.[A-Za-z]+)+|\.GlobalConfig\.[A-Za-z]+"
     r"|ChildName\s+\.ObjectMeta\.Name\s+`[^`]*`|`[^`]*`)\s*-?\}\}"
 )
-_KEDA_OWN = ("scalingModifiers",)
 
 
 @dataclass(frozen=True)
@@ -286,17 +285,20 @@ def scaling_has_one_actuator(subject: Subject, spec: Spec) -> Iterator[Objection
             )
 
 
-@rule("IP-MOD-204", "KEDA settings leave the metric to the autoscaler.", SPEC, catches=("admission 4",))
+@rule("IP-MOD-204", "KEDA gets no settings of its own.", SPEC, catches=("admission 4",))
 def keda_settings_are_allowed(subject: Subject, spec: Spec) -> Iterator[Objection]:
-    """The trigger and the name of the HPA are KServe's (models.md 1.4)."""
+    """The trigger and the name of the HPA are KServe's (models.md 1.4).
+
+    The CRD refuses every ``advanced``: its rule asks for the length of scalingModifiers.metricType, which may neither
+    be empty nor absent.
+    """
     for path, scaling in _scalings(spec):
-        advanced = _at(scaling, "wva", "keda", "advanced") or {}
-        taken = [key for key in _KEDA_OWN if advanced.get(key)]
-        if "name" in (advanced.get("horizontalPodAutoscalerConfig") or {}):
-            taken.append("horizontalPodAutoscalerConfig.name")
-        for key in taken:
+        if _at(scaling, "wva", "keda", "advanced") is not None:
             yield Objection(
-                _blame(subject, (*path, "wva", "keda", "advanced")), f"no {key}", key, f"Remove {key}; KServe sets it."
+                _blame(subject, (*path, "wva", "keda", "advanced")),
+                "keda without advanced, which the API server refuses whatever is in it",
+                "advanced",
+                "Remove advanced; KServe sets trigger and name of the autoscaler itself.",
             )
 
 
