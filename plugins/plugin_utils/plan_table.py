@@ -39,11 +39,18 @@ def _layers(layers: Iterable[Mapping[str, Any]]) -> Iterator[str]:
 def _models(models: Iterable[Any]) -> Iterator[str]:
     every = list(models)
     if len(every) > MOST_MODELS:
-        pods, gpus = sum(m.replicas for m in every), sum(m.replicas * m.gpu_count for m in every)
+        pods, gpus = sum(m.pods for m in every), sum(m.gpus for m in every)
         spaces = len({m.namespace for m in every})
         place = "1 namespace" if spaces == 1 else f"{spaces} namespaces"
         yield f"    {len(every)} models in {place}: {pods} pods with {gpus} GPUs"
         return
     for model in every:
-        gpus = f"{model.gpu_count} x {model.gpu_product or 'any GPU'}"
-        yield f"    model {model.namespace}/{model.name}: {model.replicas} pods with {gpus} each, {model.uri}"
+        yield f"    model {model.namespace}/{model.name}: {_size(model)}, {model.uri}"
+
+
+def _size(model: Any) -> str:
+    """Pods and GPUs of all replicas together."""
+    if model.state == "stopped":
+        return "stopped"
+    pods = "1 pod" if model.pods == 1 else f"{model.pods} pods"
+    return f"{pods} with {model.gpus} x {model.gpu_product or 'any GPU'}" if model.gpus else pods

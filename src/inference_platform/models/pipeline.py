@@ -24,7 +24,7 @@ from inference_platform.models.rules.engine import (
 )
 from inference_platform.models.services import namespace_object, pod_monitor_object, service_object
 from inference_platform.models.subjects import Inventory, Subject
-from inference_platform.models.topology import complete, workloads
+from inference_platform.models.topology import Workload, complete, workloads
 from inference_platform.problems import Reporter
 from inference_platform.schema import EntryChecker, KeyPath
 from inference_platform.sources import Sources
@@ -41,7 +41,7 @@ _ROUTES = "model_routes"
 
 # What only an entry itself can say.
 _OF_AN_ENTRY = ("name", "profiles")
-_ABSENT = "absent"
+_ABSENT, _STOPPED = "absent", "stopped"
 
 
 @dataclass(frozen=True)
@@ -49,9 +49,10 @@ class ModelSummary:
     """What later steps need of a model: who it is, how much it takes, where it is served.
 
     ``replicas`` are the fewest while an autoscaler decides; ``gpu_product`` is None when
-    any product will do; ``gpu_count`` is per pod; ``path`` is the path below the address
-    of the gateway. ``state`` is present or stopped. ``models.topology`` tells more about
-    the pods of an entry.
+    any product will do; ``gpu_count`` is per pod. ``pods`` and ``gpus`` are those of all
+    replicas together, with the workers of groups and prefill pods; none when it is stopped.
+    ``path`` is the path below the address of the gateway. ``state`` is present or stopped.
+    ``models.topology`` tells more about the pods of an entry.
     """
 
     name: str
@@ -62,6 +63,8 @@ class ModelSummary:
     gpu_product: str | None
     gpu_count: int
     path: str
+    pods: int
+    gpus: int
     state: str = "present"
 
     def to_dict(self) -> dict[str, Any]:
@@ -274,18 +277,26 @@ def _order(problem: Problem) -> tuple[bool, int, str]:
 
 def _summary(subject: Subject) -> ModelSummary:
     model, main = subject.entry, subject.pods[0]
-    scaling = model.get("scaling", {})
+    counts = [(0 if model["state"] == _STOPPED else _replicas(item) * item.size, item.gpus) for item in subject.pods]
     return ModelSummary(
         name=model["name"],
         namespace=model["namespace"],
         uri=model["uri"],
         served_name=model.get("served_name", model["name"]),
-        replicas=scaling.get("min_replicas", 1) if main.replicas is None else main.replicas,
+        replicas=_replicas(main),
         gpu_product=model["gpu"].get("product"),
         gpu_count=main.gpus,
         path=f"/{model['namespace']}/{model['name']}",
+        pods=sum(pods for pods, _ in counts),
+        gpus=sum(pods * gpus for pods, gpus in counts),
         state=model["state"],
     )
+
+
+def _replicas(workload: Workload) -> int:
+    """Its replicas, the fewest while an autoscaler decides."""
+    scaling = workload.settings.get("scaling", {})
+    return int(scaling.get("min_replicas", 1)) if workload.replicas is None else workload.replicas
 
 
 @cache

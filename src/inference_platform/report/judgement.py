@@ -89,7 +89,7 @@ def _model_problems(model: Model, address_required: bool) -> Iterable[str]:
     where = f"Model {model.namespace}/{model.name}"
     if not model.ready:
         yield f"{where} is not Ready{_reason(model)}."
-    elif address_required and not model.url:
+    elif address_required and not model.url and not model.stopped:
         # observed-gateway.md 5.4: Ready without an address does not mean reachable.
         yield f"{where} is Ready but has no URL: the gateway has no address yet."
 
@@ -109,9 +109,10 @@ def unverified(models: Sequence[Model], context: Context) -> Iterable[str]:
     unchecked = not context.layer_problems
     if unchecked:
         yield "The gates of the layers were not evaluated for this report."
-    silent = [model for model in models if f"{model.namespace}/{model.name}" not in context.answered]
+    running = [model for model in models if model.serving.wanted]
+    silent = [model for model in running if f"{model.namespace}/{model.name}" not in context.answered]
     if silent:
-        whom = "a model" if len(silent) == len(models) else f"{len(silent)} of {len(models)} models"
+        whom = "a model" if len(silent) == len(running) else f"{len(silent)} of {len(running)} models"
         yield (
             f"This run sent no request to {whom}: Ready and Programmed are what the controllers report. "
             "The curl below is the proof."
@@ -122,7 +123,7 @@ def commands(models: Sequence[Model]) -> tuple[Command, ...]:
     """The next three commands: look at the models, look at their pods, send a request."""
     overview = Command("See every model, its state and its URL", "kubectl get llminferenceservices --all-namespaces")
     waiting = next((model for model in models if not model.ready), None)
-    serving = next((model for model in models if model.ready and model.url), None)
+    serving = next((model for model in models if model.ready and model.url and model.serving.wanted), None)
     if waiting:
         return (overview, _explain(waiting), _pods_of(waiting))
     if serving:

@@ -29,6 +29,7 @@ from inference_platform.report.observation import (
     ROLE_SCHEDULER,
     ROLE_SERVING,
     ROLE_WORKER,
+    STOPPED,
     Condition,
     Count,
     Model,
@@ -42,6 +43,7 @@ NAME_LABEL = "app.kubernetes.io/name"
 PART_OF_LABEL = "app.kubernetes.io/part-of"
 COMPONENT_LABEL = "app.kubernetes.io/component"
 MODEL_PART_OF = "llminferenceservice"
+STOP_ANNOTATION = "serving.kserve.io/stop"
 
 # app.kubernetes.io/component of a model's pods -> what the pod does (models.md 1.7).
 ROLES = {
@@ -118,7 +120,7 @@ def _model(item: Object, objects: Objects, products: Mapping[str, str], gpu: Gpu
     namespace, name = namespace_of(item), name_of(item)
     pods = _model_pods(namespace, name, objects.pods, gpu)
     serving = [pod for pod in pods if pod.role == ROLE_SERVING]
-    wanted = at(item, "spec", "replicas")
+    wanted = 0 if _shall_stop(item) else at(item, "spec", "replicas")
     route = _owned_by_model(objects.routes, namespace, name)
     pool = _owned_by_model(objects.pools, namespace, name)
     return Model(
@@ -127,7 +129,7 @@ def _model(item: Object, objects: Objects, products: Mapping[str, str], gpu: Gpu
         served_name=at(item, "spec", "model", "name") or name,
         uri=at(item, "spec", "model", "uri") or "",
         url=at(item, "status", "url") or "",
-        ready=is_current(item) and condition_status(item, "Ready") == "True",
+        ready=is_current(item) and (condition_status(item, "Ready") == "True" or _is_stopped(item)),
         serving=Count(sum(pod.ready for pod in serving), 1 if wanted is None else int(wanted)),
         gpus=sum(pod.gpus for pod in pods),
         gpu_product=", ".join(sorted({products.get(pod.node, "") for pod in pods if pod.gpus} - {""})),
@@ -137,6 +139,18 @@ def _model(item: Object, objects: Objects, products: Mapping[str, str], gpu: Gpu
         pool_accepted=bool(pool) and _accepted_by_parents(pool),
         conditions=_conditions(item),
         pods=pods,
+    )
+
+
+def _shall_stop(item: Object) -> bool:
+    return bool((at(item, "metadata", "annotations") or {}).get(STOP_ANNOTATION) == "true")
+
+
+def _is_stopped(item: Object) -> bool:
+    """Whether it is stopped as it shall be: kept without pods and route (observed-gateway.md 5.5)."""
+    return _shall_stop(item) and any(
+        entry.get("type") == "Ready" and entry.get("reason") == STOPPED
+        for entry in at(item, "status", "conditions") or ()
     )
 
 

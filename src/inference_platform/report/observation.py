@@ -28,6 +28,9 @@ ROLE_PREFILL = "prefill"
 ROLE_SCHEDULER = "scheduler"
 ROLE_OTHER = "other"
 
+STOPPED = "Stopped"
+"""Reason of a model's condition Ready."""
+
 
 @dataclass(frozen=True)
 class Count:
@@ -178,7 +181,8 @@ class Model:
     """A served model: its object, its pods, and the way requests take to them.
 
     ``served_name`` is the name a request carries. ``route`` and ``pool`` are the
-    names of the HTTPRoute and the InferencePool, "" when they do not exist.
+    names of the HTTPRoute and the InferencePool, "" when they do not exist. ``ready`` is
+    true as well for a model that is stopped because it shall be.
     """
 
     namespace: str
@@ -196,6 +200,11 @@ class Model:
     pool_accepted: bool
     conditions: tuple[Condition, ...]
     pods: tuple[Pod, ...]
+
+    @property
+    def stopped(self) -> bool:
+        """Whether it is stopped because it shall be."""
+        return self.ready and any(entry.type == "Ready" and entry.reason == STOPPED for entry in self.conditions)
 
 
 @dataclass(frozen=True)

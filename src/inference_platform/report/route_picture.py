@@ -159,7 +159,7 @@ def _model(model: Model, index: int, y: float) -> str:
         _state(
             MODEL_X + 18,
             top + 103,
-            f"{'Ready' if model.ready else 'Not ready'}, {model.serving} serving",
+            f"{wording.model_state(model) if model.ready else 'Not ready'}, {model.serving} serving",
             model.ready,
         ),
     )

@@ -192,7 +192,7 @@ def _model(model: Model, pen: _Pen) -> Iterator[str]:
     yield f"    from  {model.uri}"
     yield from _pods(model.pods, pen)
     for condition in model.conditions:
-        if condition.status != "True":
+        if condition.status != "True" and not model.stopped:
             text = f"{condition.type} {condition.status} {condition.reason} {condition.message}"
             yield from pen.wrapped(" ".join(text.split()), "    ")
 

@@ -83,9 +83,9 @@ def layer_is_ready(layer: Layer) -> bool:
 
 
 def model_state(model: Model) -> str:
-    """``Ready``, or the reason the controller gives for not being ready."""
+    """``Ready``, ``Stopped`` when it shall be, or the reason the controller gives for not being ready."""
     if model.ready:
-        return "Ready"
+        return "Stopped" if model.stopped else "Ready"
     reason = next((c.reason for c in model.conditions if c.type == "Ready" and c.reason), "")
     return f"Not ready ({reason})" if reason else "Not ready"
 

@@ -134,11 +134,15 @@ def test_settings_are_complete_with_defaults(monkeypatch: pytest.MonkeyPatch, tm
 
 
 def test_the_plan_says_which_cluster_and_who_owns_what(aws: dict[str, Any]) -> None:
-    model = SimpleNamespace(namespace="m", name="a", replicas=2, gpu_count=1, gpu_product="NVIDIA-L4", uri="hf://x/y")
-    text = plan_table.as_text(aws, "https://c (context k)", [model])
+    model = SimpleNamespace(namespace="m", name="a", pods=2, gpus=4, gpu_product="NVIDIA-L4", uri="hf://x/y", state="")
+    stopped = SimpleNamespace(namespace="m", name="b", state="stopped", uri="hf://x/y")
+    on_cpus = SimpleNamespace(namespace="m", name="c", pods=1, gpus=0, gpu_product=None, uri="hf://x/y", state="")
+    text = plan_table.as_text(aws, "https://c (context k)", [model, stopped, on_cpus])
     assert "Cluster    https://c (context k)" in text
     assert "cloud manager of the 3.5 line" in text
-    assert "model m/a: 2 pods with 1 x NVIDIA-L4 each, hf://x/y" in text
+    assert "model m/a: 2 pods with 4 x NVIDIA-L4, hf://x/y" in text
+    assert "model m/b: stopped, hf://x/y" in text
+    assert "model m/c: 1 pod, hf://x/y" in text
     lines = {line.split()[1]: line for line in text.splitlines() if line[:2].strip().isdigit()}
     assert lines["sail"].endswith("the cloud manager")
     assert lines["cert_manager"].endswith("this installer")

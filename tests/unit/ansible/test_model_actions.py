@@ -98,9 +98,7 @@ def test_the_smoke_test_fails_for_wrong_answers_and_where_that_is_asked_for_miss
 
 
 def model(number: int) -> Any:
-    return SimpleNamespace(
-        namespace="t", name=f"m{number}", replicas=2, gpu_count=4, gpu_product="NVIDIA-L4", uri="hf://x/y"
-    )
+    return SimpleNamespace(namespace="t", name=f"m{number}", pods=2, gpus=8, gpu_product="NVIDIA-L4", uri="hf://x/y")
 
 
 def test_many_models_are_counted_in_the_plan_not_listed(aws: dict[str, Any]) -> None:

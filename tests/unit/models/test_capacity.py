@@ -67,7 +67,9 @@ def pod_of(model: str, where: str, gpus: int = 1, name: str = "p", **labels: str
 
 
 def model(name: str = "m", count: int = 1, replicas: int = 1, product: str | None = "L4") -> ModelSummary:
-    return ModelSummary(name, "team", "hf://a/b", name, replicas, product, count, f"/team/{name}")
+    return ModelSummary(
+        name, "team", "hf://a/b", name, replicas, product, count, f"/team/{name}", replicas, replicas * count
+    )
 
 
 def template(gpus: int = 1, product: str | None = "L4", **changes: Any) -> dict[str, Any]:

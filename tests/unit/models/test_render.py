@@ -280,8 +280,19 @@ def test_the_summary_says_what_later_steps_need(aws):
         "gpu_product": "NVIDIA-L4",
         "gpu_count": 1,
         "path": "/models/qwen-basic",
+        "pods": 2,
+        "gpus": 2,
         "state": "present",
     }
+
+
+def test_the_summary_counts_the_pods_of_groups_and_prefill(aws):
+    group = {"parallelism": {"data": 2, "data_local": 1}, "gpu": {"count": 1}}
+    entry = {**QWEN, **group, "prefill": {"replicas": 3, "gpu": {"count": 2}, "parallelism": {"data": 4, "tensor": 2}}}
+    (summary,) = render([entry], {}, aws).models
+    assert (summary.pods, summary.gpus) == (2 * 2 + 3 * 4, 2 * 2 * 1 + 3 * 4 * 2)
+    (stopped,) = render([{**QWEN, "state": "stopped"}], {}, aws).models
+    assert (stopped.pods, stopped.gpus) == (0, 0)
 
 
 def test_rendering_does_not_change_what_the_user_gave(aws):

@@ -170,6 +170,34 @@ def test_only_models_that_gave_no_answer_in_this_run_are_unverified() -> None:
     assert "no request" not in notes(*ids)
 
 
+def stopped_model() -> dict[str, Any]:
+    model = example.model("halted")
+    model["metadata"]["annotations"] = {"serving.kserve.io/stop": "true"}
+    model["status"]["conditions"] = [{"type": "Ready", "status": "False", "reason": "Stopped"}]
+    return model
+
+
+def test_a_model_that_shall_be_stopped_is_no_problem_and_needs_no_answer() -> None:
+    context = example.context(answered=frozenset(["llm/qwen-basic"]))
+    objects = replace(example.objects(), models=[example.model(), stopped_model()])
+    observation = observe(objects, example.platform(), context)
+    halted, serving = observation.models
+    assert (halted.ready, halted.stopped, str(halted.serving)) == (True, True, "0/0")
+    assert (serving.ready, serving.stopped) == (True, False)
+    assert observation.problems == ()
+    assert not any("no request" in note for note in observation.unverified)
+    assert observation.commands[-1].command.startswith(f"curl http://{example.ADDRESS}/llm/qwen-basic")
+
+
+def test_a_model_that_stopped_by_itself_or_has_not_stopped_yet_is_a_problem() -> None:
+    by_itself, not_yet = stopped_model(), stopped_model()
+    del by_itself["metadata"]["annotations"]
+    not_yet["status"]["conditions"][0]["reason"] = "Progressing"
+    for model in (by_itself, not_yet):
+        (seen_model,) = seen(models=[model]).models
+        assert (seen_model.ready, seen_model.stopped) == (False, False)
+
+
 def test_models_of_others_are_left_out() -> None:
     foreign = example.model("someone-elses")
     foreign["metadata"]["labels"] = {}
