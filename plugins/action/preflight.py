@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from functools import cache
+from pathlib import Path
 from typing import Any, ClassVar
 
 from ansible.errors import AnsibleActionFail
@@ -16,46 +17,55 @@ from ansible_collections.inference.platform.plugins.plugin_utils.platform_action
 
 
 class ActionModule(PlatformAction):
-    """Reads the cluster's version, rights, nodes and pods; fails with everything that stands in the way."""
+    """Checks the cluster, decides who owns what, and fails with everything that stands in the way."""
 
     ARGUMENTS: ClassVar = {
         **CONNECTION,
-        "platform": {"type": "dict", "required": True},
+        "settings": {"type": "dict", "required": True},
         "rendered": {"type": "path", "required": True},
+        "directory": {"type": "path", "required": True},
         "helm": {"type": "path"},
+        "crd_mirror": {"type": "str"},
+        "crd_cache": {"type": "path"},
         "inventories": {"type": "list", "elements": "path"},
+        "every_check": {"type": "bool", "default": False},
     }
 
     def perform(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        from inference_platform.cluster import preflight
         from inference_platform.findings import errors
-        from inference_platform.models import capacity
+        from inference_platform.preflight import examine
 
-        platform = arguments["platform"]
         cluster = self.connect(arguments)
-        writes = () if is_installed(cluster, platform) else preflight.MAIN_WRITES
-        seen = preflight.examine(cluster, writes=writes, helm=arguments["helm"] or None)
         rendered = handover.take(arguments["rendered"])
-        findings = list(seen.findings)
-        if seen.sees_nodes:
-            findings += capacity.check(
-                rendered.models,
-                seen.nodes,
-                seen.pods,
-                platform["serving"]["gpu"],
-                places(arguments["inventories"] or self.task_vars["ansible_inventory_sources"]),
-                objects=rendered.objects,
-                changing=preflight.changing_models(cluster, rendered.objects, seen.pods),
-            ).findings
-        if errors(findings):
+        settings = arguments["settings"]
+        plan, outcome = examine.examine(
+            cluster,
+            settings,
+            rendered,
+            helm=arguments["helm"] or None,
+            crd_source=examine.CrdSource(
+                settings.get("crd_directory") or None,
+                arguments["crd_mirror"] or None,
+                arguments["crd_cache"] or None,
+            ),
+            where=places(arguments["inventories"] or self.task_vars["ansible_inventory_sources"]),
+        )
+        if not self.check:
+            folder = Path(arguments["directory"])
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / "preflight.json").write_text(outcome.to_json(), encoding="utf-8")
+        tables = "\n\n".join((outcome.ownership_table(), outcome.check_table(every=arguments["every_check"])))
+        if errors(outcome.findings):
             raise AnsibleActionFail(
-                f"The cluster cannot take this inventory; nothing was written.\n{as_table(findings)}"
+                "The cluster cannot take this inventory; nothing was written.\n"
+                f"{as_table(outcome.findings)}\n\n{tables}"
             )
-        name = f"{cluster.access.server} (context {cluster.access.context}, Kubernetes {seen.version})"
+        name = f"{cluster.access.server} (context {cluster.access.context}, Kubernetes {outcome.version})"
         return {
             "changed": False,
-            "warnings": [str(finding) for finding in findings],
-            "msg": plan_table.as_text(platform, name, rendered.models),
+            "platform": plan,
+            "warnings": [str(finding) for finding in outcome.findings],
+            "msg": f"{plan_table.as_text(plan, name, rendered.models)}\n\n{tables}",
         }
 
 
@@ -73,17 +83,3 @@ def places(inventories: Iterable[str]) -> Callable[[Any, str], str]:
         return f"{sources().where((*path, field))} ({model.name})"
 
     return where
-
-
-def is_installed(cluster: Any, platform: Mapping[str, Any]) -> bool:
-    """Whether an earlier run began to install: then its objects prove the rights of this user.
-
-    Asking for rights creates review requests; a run that changes nothing sends none. A user who may
-    not even look is asked about, to hear of all missing rights at once.
-    """
-    from inference_platform.cluster.errors import Forbidden
-
-    try:
-        return cluster.get("v1", "Namespace", platform["namespaces"]["applications"]) is not None
-    except Forbidden:
-        return False

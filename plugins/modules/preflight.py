@@ -8,8 +8,11 @@ module: preflight
 short_description: Look whether the cluster can take the platform
 version_added: 0.1.0
 description:
-  - Reads version, rights, nodes and pods of the cluster, and the helm program of this machine; writes nothing.
-  - Fails with everything that stands in the way, such as a model whose GPUs no node has.
+  - Reads versions, rights, nodes, CRDs, webhooks, policies, quotas and what is installed in the cluster, and looks for
+    the helm program of this machine. Writes nothing to the cluster.
+  - Decides who owns each dependency, and resolves the plan again where the inventory says auto.
+  - Fails with everything that stands in the way, such as a cert-manager of somebody else or a model whose GPUs no
+    node has. docs/reference/preflight.md lists the checks.
   - Says which cluster, which layers in which order, and who owns what.
 options:
   kubeconfig:
@@ -18,8 +21,8 @@ options:
   context:
     description: Context of the kubeconfig. Empty takes its current context.
     type: str
-  platform:
-    description: The plan, as returned by M(inference.platform.plan).
+  settings:
+    description: The settings of the inventory, as returned by M(inference.platform.plan).
     type: dict
     required: true
   rendered:
@@ -28,13 +31,27 @@ options:
         the GPUs they ask for.
     type: path
     required: true
+  directory:
+    description: Folder for preflight.json. Not written in check mode.
+    type: path
+    required: true
   helm:
     description: The helm program. Empty takes the one on PATH.
+    type: path
+  crd_mirror:
+    description: As O(inference.platform.crds#module:mirror).
+    type: str
+  crd_cache:
+    description: As O(inference.platform.crds#module:cache).
     type: path
   inventories:
     description: Folders or files of the inventory, for file and line in messages. Default is what was given with C(-i).
     type: list
     elements: path
+  every_check:
+    description: Whether to show every check, not only those that are not ok.
+    type: bool
+    default: false
 notes:
   - Runs on the controller; the Python package C(inference_platform) must be installed there.
   - Supports check mode and diff.
@@ -45,8 +62,14 @@ author:
 EXAMPLES = r"""
 - name: Check the cluster
   inference.platform.preflight:
-    platform: "{{ platform }}"
+    settings: "{{ platform_settings }}"
     rendered: "{{ platform_rendered }}"
+    directory: build/mine
 """
 
-RETURN = ""
+RETURN = r"""
+platform:
+  description: The plan as plain data, resolved for what the cluster has.
+  returned: success
+  type: dict
+"""

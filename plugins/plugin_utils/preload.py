@@ -34,10 +34,11 @@ MODULES = (
     "inference_platform.cluster.model_subjects",
     "inference_platform.cluster.model_wait",
     "inference_platform.cluster.models",
-    "inference_platform.cluster.preflight",
     "inference_platform.cluster.release",
     "inference_platform.cluster.secrets",
     "inference_platform.cluster.smoke",
+    "inference_platform.cluster.survey",
+    "inference_platform.preflight",
     "inference_platform.report",
 )
 

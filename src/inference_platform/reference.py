@@ -16,6 +16,7 @@ from inference_platform.models.rules import page as rules_page
 from inference_platform.models.scheduler import page
 from inference_platform.paths import ROOT
 from inference_platform.platform import Plan, resolve
+from inference_platform.preflight import page as preflight_page
 from inference_platform.schema import inlined_schema, or_list
 
 FOLDER = ROOT / "docs" / "reference"
@@ -32,6 +33,7 @@ def pages() -> dict[str, str]:
         "model.md": _schema_page("model", "schemas/model.schema.json"),
         "traffic.md": _schema_page("traffic", "schemas/traffic.schema.json"),
         "platform.md": _platform_page(),
+        "preflight.md": _page(preflight_page.TITLE, preflight_page.INTRODUCTION, preflight_page.body(_table)),
         "scheduler-strategies.md": _page(page.TITLE, page.INTRODUCTION, page.body(_table)),
     }
 

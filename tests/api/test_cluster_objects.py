@@ -9,15 +9,18 @@ from typing import Any
 
 import pytest
 
-from inference_platform.cluster import crds, errors, gate, preflight, secrets
+from inference_platform.cluster import crds, errors, gate, secrets
 from inference_platform.cluster.apply import apply, prune, summary
 from inference_platform.cluster.client import Cluster
 from inference_platform.cluster.objects import Object, Ref
+from inference_platform.models import RenderResult
+from inference_platform.preflight import examine
 from tests.support.clusters import EmbeddedCluster
 
 pytestmark = pytest.mark.cluster
 
 SPACE = "apply-test"
+SETTINGS = {"platform_release": "3.4", "provider": "aws"}
 NAMESPACE: Object = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SPACE}}
 WRITES = {"create", "update", "patch", "delete", "deletecollection"}
 
@@ -239,17 +242,23 @@ def test_a_gate_explains_a_deployment_that_cannot_get_ready(cluster: Cluster) ->
 def test_an_administrator_passes_preflight_and_a_stranger_does_not(
     cluster: Cluster, embedded_cluster: EmbeddedCluster
 ) -> None:
+    def found(by: Cluster) -> tuple[set[str], set[str]]:
+        plan, outcome = examine.examine(by, SETTINGS, RenderResult([], [], []), helm=helm, crd_source=source)
+        unknown = {result.check.code for result in outcome.results if result.status == "unknown"}
+        assert plan["ownership"]["cert_manager"] == "managed"
+        return {finding.code for finding in outcome.findings}, unknown
+
     helm = str(embedded_cluster.tools / "bin" / "helm")
-    found = preflight.examine(cluster, helm=helm)
-    assert [f.code for f in found.findings] == []
-    assert len(found.nodes) >= 4
+    source = examine.CrdSource(embedded_cluster.tools / "crds")
+    assert found(cluster) == (set(), set())
     stranger = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "stranger", "namespace": SPACE}}
     apply(cluster, [stranger])
     path = f"/api/v1/namespaces/{SPACE}/serviceaccounts/stranger/token"
     token = cluster.request("POST", path, body={"spec": {}}, subject="get a token")["status"]["token"]
     other = as_user(embedded_cluster, {"token": token})
-    codes = {f.code for f in preflight.examine(other, helm=helm).findings}
-    assert codes == {"cluster-rights", "cluster-capacity-unknown"}
+    codes, unknown = found(other)
+    assert codes == {"IP-PRE-004", "IP-PRE-006"}
+    assert {"IP-PRE-010", "IP-PRE-050"} <= unknown
     result = apply(other, [secret()])
     assert "is forbidden" in str(result.errors[0])
     assert "cluster-admin" in str(result.errors[0])

@@ -123,8 +123,8 @@ def test_a_value_of_the_wrong_type_is_refused(variables, name, value, expected):
 
 
 def test_a_word_that_is_no_choice_is_refused(variables):
-    finding = only({**variables, "ownership": {"lws": "auto"}})
-    assert (finding.code, finding.expected) == ("IP-INV-004", "managed, delegated or external")
+    finding = only({**variables, "ownership": {"lws": "mine"}})
+    assert (finding.code, finding.expected) == ("IP-INV-004", "managed, delegated, external or auto")
 
 
 @pytest.mark.parametrize("name", ["platform_release", "distribution", "provider"])

@@ -2,7 +2,7 @@
 
 Importing this package imports nothing else; take the module you need::
 
-    from inference_platform.cluster import apply, crds, gate, preflight, release, secrets
+    from inference_platform.cluster import apply, crds, gate, release, secrets, survey
     from inference_platform.cluster.client import Cluster
     from inference_platform.cluster.errors import ClusterError     # base of everything raised here
 
@@ -25,7 +25,7 @@ Importing this package imports nothing else; take the module you need::
         # raises GateTimeout, whose text is the full explanation; .result holds the data
     gate.evaluate(cluster, checks)                                        -> GateResult (once, no waiting)
     secrets.apply_pull_secret(cluster, name, namespaces, path, *, check=False) -> ApplyResult
-    preflight.examine(cluster, *, writes=preflight.MAIN_WRITES)           -> preflight.Preflight
+    survey.look(cluster, *, helm=None)                                    -> preflight.Snapshot (lists only)
 
 Every error derives from `errors.ClusterError`; `str(error)` is complete for a user: what was tried, on what,
 what was found and what to do next.  No error, diff or log of this package holds a secret value.

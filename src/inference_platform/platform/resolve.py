@@ -22,6 +22,7 @@ from inference_platform.sources import Sources
 NO_ENGINE = "none"
 MANAGED = "managed"
 DELEGATED = "delegated"
+AUTO = "auto"
 
 
 @dataclass(frozen=True)
@@ -132,7 +133,7 @@ def _refused_ownership(
     )
     for layer, wanted in (setting(settings, "ownership") or {}).items():
         possible = line["ownership"].get(layer, [])
-        if possible and wanted not in possible:
+        if possible and wanted not in (*possible, AUTO):
             refusal = line["refusals"][wanted]
             yield report.error(
                 "IP-PLT-006",
@@ -176,9 +177,22 @@ def _choose(settings: Mapping[str, Any], catalog: Catalog) -> _Choice:
         distribution=str(setting(settings, "distribution")),
         provider=provider,
         engine_line=line,
-        ownership={name: str(wanted.get(name, possible[name][0])) for name in sorted(possible)},
+        ownership={name: _owner(wanted.get(name), possible[name]) for name in sorted(possible)},
         load_balancer=str(setting(settings, "gateway_load_balancer")),
     )
+
+
+def _owner(wanted: str | None, possible: list[str]) -> str:
+    """The owner of a dependency; "auto" is the default until preflight has looked at the cluster."""
+    return possible[0] if wanted in (None, AUTO) else str(wanted)
+
+
+def ownership_choices(settings: Mapping[str, Any], catalog: Catalog | None = None) -> dict[str, list[str]]:
+    """Per dependency the ownerships that release, provider and cloud manager allow, the default first."""
+    catalog = catalog or load()
+    release = catalog.releases[str(settings["platform_release"])]
+    line = _engine_line(settings, release, str(settings["provider"]))
+    return {name: list(choices) for name, choices in release["engine_lines"][line]["ownership"].items()}
 
 
 def _plan(choice: _Choice, catalog: Catalog) -> Plan:

@@ -1,0 +1,302 @@
+"""Reads from a cluster what preflight looks at: a few lists, asked at the same time.  Read-only.
+
+(The question "may I create X?" is asked by creating a SelfSubjectAccessReview, and "would you admit X?" by a dry run;
+the API server answers both and stores nothing.)
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from inference_platform.cluster import crds, errors
+from inference_platform.cluster import helm as helm_program
+from inference_platform.cluster.client import Cluster
+from inference_platform.cluster.objects import Object, differences, stamp_of
+from inference_platform.preflight.snapshot import ENGINES, Refusal, Snapshot, dig
+
+Right = tuple[str, str, str]  # group, resource, verb
+
+_SERVICE = "LLMInferenceService"
+
+# Fields of a model whose change replaces its serving pods (models.md 3.8).
+_OF_PODS = re.compile(r"spec\.(prefill\.)?(model|template|worker|labels|annotations|parallelism)\b")
+
+
+@dataclass(frozen=True)
+class Read:
+    """One list: the part of the snapshot it fills, and of what."""
+
+    part: str
+    api_version: str
+    kind: str
+    metadata_only: bool = False
+    label_selector: str = ""
+    field_selector: str = ""
+
+
+_ADMISSION = "admissionregistration.k8s.io/v1"
+_ENGINES = "infrastructure.opendatahub.io/v1alpha1"
+
+#: What is listed.  Kinds that the cluster does not serve have no objects.
+READS: tuple[Read, ...] = (
+    Read("nodes", "v1", "Node"),
+    Read("pods", "v1", "Pod", field_selector="status.phase!=Succeeded,status.phase!=Failed"),
+    Read("namespaces", "v1", "Namespace"),
+    Read("deployments", "apps/v1", "Deployment"),
+    Read("crds", crds.API_VERSION, crds.KIND, metadata_only=True),
+    Read("validating_webhooks", _ADMISSION, "ValidatingWebhookConfiguration"),
+    Read("mutating_webhooks", _ADMISSION, "MutatingWebhookConfiguration"),
+    Read("admission_policies", _ADMISSION, "ValidatingAdmissionPolicy", metadata_only=True),
+    Read("quotas", "v1", "ResourceQuota"),
+    Read("limit_ranges", "v1", "LimitRange"),
+    Read("load_balancers", "v1", "Service", field_selector="spec.type=LoadBalancer"),
+    Read("storage_classes", "storage.k8s.io/v1", "StorageClass", metadata_only=True),
+    Read("claims", "v1", "PersistentVolumeClaim", metadata_only=True),
+    Read("subscriptions", "operators.coreos.com/v1alpha1", "Subscription"),
+    Read("cluster_versions", "config.openshift.io/v1", "ClusterVersion"),
+    Read("leader_worker_sets", "leaderworkerset.x-k8s.io/v1", "LeaderWorkerSet", metadata_only=True),
+    Read(ENGINES, _ENGINES, "AWSKubernetesEngine"),
+    Read(ENGINES, _ENGINES, "AzureKubernetesEngine"),
+    Read(ENGINES, _ENGINES, "CoreWeaveKubernetesEngine"),
+)
+
+
+def look(cluster: Cluster, *, helm: str | None = None, reads: Iterable[Read] = READS) -> Snapshot:
+    """Everything that is listed, and the helm program.
+
+    helm  path of the helm program, as for `release.install`
+    """
+    seen = Snapshot(
+        server=cluster.access.server,
+        access=f"context {cluster.access.context} of {cluster.access.source}",
+        version=cluster.version,
+        helm=_helm(helm),
+    )
+    cluster.discovery()  # once, before the workers ask for it
+    wanted = [read for read in reads if cluster.discovery().find(read.api_version, read.kind)]
+    with ThreadPoolExecutor(max_workers=cluster.workers) as pool:
+        for read, answer in zip(wanted, pool.map(lambda read: _list(cluster, read), wanted), strict=True):
+            if isinstance(answer, errors.Forbidden):
+                seen.unseen[read.part] = answer.message
+            else:
+                seen.parts.setdefault(read.part, []).extend(answer)
+    return seen
+
+
+def _list(cluster: Cluster, read: Read) -> list[Object] | errors.Forbidden:
+    try:
+        return cluster.list(
+            read.api_version,
+            read.kind,
+            label_selector=read.label_selector,
+            field_selector=read.field_selector,
+            metadata_only=read.metadata_only,
+        )
+    except errors.Forbidden as error:
+        return error
+
+
+def _helm(explicit: str | None) -> tuple[str, str] | None:
+    try:
+        found = helm_program.find(explicit)
+    except helm_program.ReleaseError as error:
+        return "none", str(error)
+    version = helm_program.version(found)
+    if version is not None and version < helm_program.OLDEST:
+        return f"{found}: {'.'.join(map(str, version))}", "Install a newer Helm, then re-run."
+    return None
+
+
+# ---- models -----------------------------------------------------------------------------------------------
+
+
+def changing_models(cluster: Cluster, objects: Iterable[Object], pods: Iterable[Object]) -> set[tuple[str, str]]:
+    """Namespace and name of models whose running pods are replaced when the objects are applied.
+
+    objects  rendered ones, LLMInferenceServices among them
+    pods     as `look` found them; when none belongs to a model, nothing is asked of the cluster
+    """
+    wanted = {_key(item): item for item in objects if item["kind"] == _SERVICE}
+    running = wanted.keys() & {_model_of(pod) for pod in pods}
+    if not running:
+        return set()
+    api_version = next(iter(wanted.values()))["apiVersion"]
+    live = {_key(item): item for item in cluster.list(api_version, _SERVICE)}
+    return {
+        key
+        for key in running & live.keys()
+        if any(_OF_PODS.match(difference.path) for difference in differences(wanted[key], live[key]))
+    }
+
+
+def _key(item: Mapping[str, Any]) -> tuple[str, str]:
+    return item["metadata"]["namespace"], item["metadata"]["name"]
+
+
+def _model_of(pod: Object) -> tuple[str, str] | None:
+    labels = pod["metadata"].get("labels") or {}
+    if labels.get("app.kubernetes.io/part-of") != "llminferenceservice":
+        return None
+    return pod["metadata"].get("namespace", ""), labels.get("app.kubernetes.io/name", "")
+
+
+# ---- rights -----------------------------------------------------------------------------------------------
+
+
+def ask_for_rights(cluster: Cluster, seen: Snapshot, rights: Iterable[Right]) -> None:
+    """Notes which rights the user lacks; one question when the user is a cluster-admin."""
+    wanted = list(rights)
+    if not wanted or _may(cluster, ("*", "*", "*")):
+        return
+    with ThreadPoolExecutor(max_workers=cluster.workers) as pool:
+        allowed = pool.map(lambda right: _may(cluster, right), wanted)
+        seen.denied += [right for right, yes in zip(wanted, allowed, strict=True) if not yes]
+
+
+def rights_of(rules: Iterable[Mapping[str, Any]], layers: Iterable[str]) -> Iterator[Right]:
+    """Single rights out of the rules of the catalogue, for the layers that this installer brings."""
+    ours = set(layers)
+    for rule in rules:
+        if rule.get("layer") is None or rule["layer"] in ours:
+            for resource in rule["resources"]:
+                for verb in rule["verbs"]:
+                    yield rule["group"], resource, verb
+
+
+def _may(cluster: Cluster, right: Right) -> bool:
+    group, resource, verb = right
+    review = {
+        "apiVersion": "authorization.k8s.io/v1",
+        "kind": "SelfSubjectAccessReview",
+        "spec": {"resourceAttributes": {"group": group, "resource": resource, "verb": verb}},
+    }
+    path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+    answer = cluster.request("POST", path, body=review, subject="ask for the rights of this user")
+    return bool((answer.get("status") or {}).get("allowed"))
+
+
+# ---- admission --------------------------------------------------------------------------------------------
+
+
+def try_admission(cluster: Cluster, seen: Snapshot, objects: Iterable[Object]) -> None:
+    """Notes which of the objects something refuses; dry runs only.
+
+    Missing rights are no refusal (they have a check of their own), and neither is a webhook that cannot answer dry
+    runs.
+    """
+    with ThreadPoolExecutor(max_workers=cluster.workers) as pool:
+        seen.refusals += filter(None, pool.map(lambda obj: _refusal(cluster, obj), objects))
+
+
+def _refusal(cluster: Cluster, obj: Object) -> Refusal | None:
+    try:
+        cluster.apply(obj, dry_run=True, attempts=1)
+    except errors.ApiError as error:
+        words = error.message
+        refused = "denied" in words or "failed calling webhook" in words or "violates PodSecurity" in words
+        return Refusal(f"{obj['kind']} of the platform", words) if refused else None
+    return None
+
+
+def samples(namespace: str, image: str, pull_secret: str) -> list[Object]:
+    """Objects like those of the platform, for dry runs on a cluster that has none of it yet."""
+    labels = {"app.kubernetes.io/part-of": "inference-platform", "app.kubernetes.io/managed-by": "inference-platform"}
+    security = {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+    container = {
+        "name": "preflight",
+        "image": image,
+        "resources": {"requests": {"cpu": "10m", "memory": "32Mi"}},
+        "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}, **security},
+    }
+    pod = {"containers": [container], "securityContext": security, "imagePullSecrets": [{"name": pull_secret}]}
+    name = "inference-platform-preflight"
+    return [
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace, "labels": labels}},
+        {
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": {"name": name, "namespace": "default", "labels": labels},
+            "spec": {
+                "selector": {"matchLabels": {"app": name}},
+                "template": {"metadata": {"labels": {"app": name, **labels}}, "spec": pod},
+            },
+        },
+        {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": "default"}, "spec": pod},
+        {
+            "apiVersion": "rbac.authorization.k8s.io/v1",
+            "kind": "ClusterRole",
+            "metadata": {"name": name, "labels": labels},
+            "rules": [],
+        },
+    ]
+
+
+def look_behind_webhooks(cluster: Cluster, seen: Snapshot, without: Iterable[str]) -> None:
+    """Notes which Services of failing-closed webhooks have no ready pod, except those in namespaces ``without``."""
+    ours = set(without)
+    services = {
+        (service["namespace"], service["name"])
+        for part in ("validating_webhooks", "mutating_webhooks")
+        for configuration in seen.of(part)
+        for webhook in configuration.get("webhooks") or []
+        if webhook.get("failurePolicy") != "Ignore" and (service := dig(webhook, "clientConfig", "service"))
+    }
+    wanted = sorted(key for key in services if key[0] not in ours)
+    with ThreadPoolExecutor(max_workers=cluster.workers) as pool:
+        seen.backends.update(zip(wanted, pool.map(lambda key: _backend(cluster, *key), wanted), strict=True))
+
+
+def _backend(cluster: Cluster, namespace: str, name: str) -> str:
+    """What is wrong with a Service, "" when nothing is (or it may not be seen)."""
+    try:
+        if cluster.get("v1", "Service", name, namespace) is None:
+            return "no such Service"
+        selector = f"kubernetes.io/service-name={name}"
+        slices = cluster.list("discovery.k8s.io/v1", "EndpointSlice", namespace, label_selector=selector)
+    except (errors.Forbidden, errors.UnknownKind):
+        return ""
+    endpoints = [endpoint for item in slices for endpoint in item.get("endpoints") or []]
+    ready = any(dig(endpoint, "conditions", "ready", default=True) for endpoint in endpoints)
+    return "" if ready else "no ready pod behind the Service"
+
+
+# ---- CRDs -------------------------------------------------------------------------------------------------
+
+
+def look_for_dropped_versions(
+    cluster: Cluster,
+    seen: Snapshot,
+    sets: Mapping[str, Mapping[str, Any]],
+    *,
+    directory: str | Path | None = None,
+    mirror: str | None = None,
+    cache: str | Path | None = None,
+) -> None:
+    """Notes CRDs that would lose a version in which objects are stored.  Only CRDs that would change are read.
+
+    sets  CRD sets of the plan that this installer applies; the rest as for `crds.locate`
+    """
+    live = {item["metadata"]["name"]: stamp_of(item) for item in seen.of("crds")}
+    files = [
+        file
+        for name, lock in sets.items()
+        if any(entry["name"] in live for entry in lock["files"])
+        for file in crds.locate(name, lock["files"], directory=directory, mirror=mirror, cache=cache)
+    ]
+    due = [f for f in files if f.name in live and live[f.name] != f.sha256 and not f.only_if_absent]
+    with ThreadPoolExecutor(max_workers=cluster.workers) as pool:
+        found = pool.map(_dropped(cluster), due)
+        seen.dropped.update({file.name: gone for file, gone in zip(due, found, strict=True) if gone})
+
+
+def _dropped(cluster: Cluster) -> Callable[[crds.CrdFile], list[str]]:
+    def one(file: crds.CrdFile) -> list[str]:
+        live = cluster.get(crds.API_VERSION, crds.KIND, file.name)
+        return crds.dropped_versions(crds.parse(file), live) if live else []
+
+    return one

@@ -1,0 +1,511 @@
+"""The checks of a cluster, each with its code.  All are pure: they look at a ``Scene``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from inference_platform.cluster.objects import Object
+from inference_platform.findings import ERROR, WARNING
+from inference_platform.preflight import data, ownership
+from inference_platform.preflight.registry import Objection, Scene, check, not_asked
+from inference_platform.preflight.snapshot import ENGINES, dig, labels_of, place
+from inference_platform.schema import or_list
+
+_LISTED = 5
+_READS_OF_OWNERSHIP = ("deployments", "crds")
+
+
+# ---- versions and rights ----------------------------------------------------------------------------------
+
+
+@check("IP-PRE-001", "Kubernetes is new enough for every component")
+def kubernetes_version(scene: Scene) -> Iterator[Objection]:
+    numbers, shown = _kubernetes(scene)
+    if numbers is None:
+        remedy = "Check by hand that the server is new enough."
+        yield Objection(scene.seen.server, "a version of Kubernetes", shown, remedy, WARNING)
+        return
+    for rule in _rules_of(scene):
+        if data.is_older(numbers, rule["minimum"]):
+            yield Objection(
+                scene.seen.server,
+                f"Kubernetes {rule['minimum']} or newer for {rule['component']}",
+                shown,
+                "Upgrade the cluster.",
+            )
+
+
+@check("IP-PRE-002", "Kubernetes is of a version that was tested", severity=WARNING)
+def kubernetes_tested(scene: Scene) -> Iterator[Objection]:
+    numbers, shown = _kubernetes(scene)
+    for rule in _rules_of(scene):
+        tested = rule.get("tested")
+        if numbers and tested and data.is_older(numbers, tested) and not data.is_older(numbers, rule["minimum"]):
+            yield Objection(
+                scene.seen.server,
+                f"Kubernetes {tested} or newer (tested)",
+                shown,
+                "Go on if you must; plan an upgrade of the cluster.",
+            )
+
+
+def _kubernetes(scene: Scene) -> tuple[data.Version | None, str]:
+    """(major, minor) and the version as shown; providers write the minor as "33+"."""
+    version = scene.seen.version
+    major, minor = (re.match(r"\d+", str(version.get(key) or "")) for key in ("major", "minor"))
+    shown = str(version.get("gitVersion") or "nothing")
+    return ((int(major[0]), int(minor[0])) if major and minor else None), shown
+
+
+def _rules_of(scene: Scene) -> Iterator[Mapping[str, Any]]:
+    for rule in scene.data["kubernetes"]:
+        of_distribution = rule.get("distribution", scene.plan["distribution"]) == scene.plan["distribution"]
+        if of_distribution and ("layer" not in rule or scene.brings(rule["layer"])):
+            yield rule
+
+
+@check("IP-PRE-003", "OpenShift is new enough")
+def openshift_version(scene: Scene) -> Iterator[Objection]:
+    minimum = scene.data["openshift"]["minimum"]
+    for item in scene.seen.of("cluster_versions"):
+        shown = dig(item, "status", "desired", "version", default="")
+        numbers = data.version_of(shown)
+        if numbers and data.is_older(numbers, minimum):
+            yield Objection(place(item), f"OpenShift {minimum} or newer", shown, "Upgrade the cluster.")
+
+
+@check("IP-PRE-004", "The user may make everything that the plan makes")
+def rights(scene: Scene) -> Iterator[Objection]:
+    if scene.seen.denied:
+        texts = [f"{verb} {resource}{f'.{group}' if group else ''}" for group, resource, verb in scene.seen.denied]
+        yield Objection(
+            scene.seen.access,
+            "the right to install (cluster-admin)",
+            f"no right to {', '.join(texts)}",
+            "Use a context with cluster-admin, or have it granted: `kubectl create clusterrolebinding NAME "
+            "--clusterrole cluster-admin --user USER`.",
+        )
+
+
+@check("IP-PRE-005", "Helm is installed and new enough")
+def helm(scene: Scene) -> Iterator[Objection]:
+    if scene.seen.helm:
+        found, remedy = scene.seen.helm
+        yield Objection("this machine", "helm 3.17 or newer", found, remedy)
+
+
+@check("IP-PRE-006", "The user may read what the other checks look at", severity=WARNING)
+def readable(scene: Scene) -> Iterator[Objection]:
+    if scene.seen.unseen:
+        yield Objection(
+            scene.seen.access,
+            "the right to list what is checked",
+            f"no right to list {', '.join(sorted(scene.seen.unseen))}",
+            "Grant it to have the checks that are marked unknown done; what they would find shows later otherwise.",
+        )
+
+
+# ---- nodes ------------------------------------------------------------------------------------------------
+
+
+@check("IP-PRE-010", "A ready node takes the pods of operators", reads=["nodes"])
+def usable_node(scene: Scene) -> Iterator[Objection]:
+    nodes = scene.seen.of("nodes")
+    if any(_takes_operators(scene, node) for node in nodes):
+        return
+    scaled = any(item["metadata"]["name"].startswith("nodepools.karpenter.") for item in scene.seen.of("crds"))
+    architectures = or_list(scene.data["architectures"])
+    yield Objection(
+        "nodes",
+        f"a ready Linux node ({architectures}) without taints that keep pods away",
+        _listed([f"{node['metadata']['name']}: {_why_not(scene, node)}" for node in nodes]) or "no node",
+        "Add such a node, or take the taint off one; operators and controllers have no tolerations.",
+        WARNING if scaled else "",
+    )
+
+
+def _takes_operators(scene: Scene, node: Object) -> bool:
+    return not _why_not(scene, node)
+
+
+def _why_not(scene: Scene, node: Object) -> str:
+    """What keeps the pods of operators off a node, "" when nothing does."""
+    if not _is_ready(node):
+        return "not ready"
+    if dig(node, "spec", "unschedulable"):
+        return "cordoned"
+    taints = [t["key"] for t in dig(node, "spec", "taints", default=[]) if t.get("effect") != "PreferNoSchedule"]
+    if taints:
+        return f"taint {', '.join(taints)}"
+    system = dig(node, "status", "nodeInfo", "operatingSystem") or labels_of(node).get("kubernetes.io/os", "linux")
+    if system != "linux":
+        return str(system)
+    architecture = dig(node, "status", "nodeInfo", "architecture") or labels_of(node).get("kubernetes.io/arch", "amd64")
+    return "" if architecture in scene.data["architectures"] else str(architecture)
+
+
+def _is_ready(node: Object) -> bool:
+    conditions = dig(node, "status", "conditions", default=[])
+    return any(item.get("type") == "Ready" and item.get("status") == "True" for item in conditions)
+
+
+@check("IP-PRE-011", "All nodes are ready", reads=["nodes"], severity=WARNING)
+def nodes_ready(scene: Scene) -> Iterator[Objection]:
+    names = [node["metadata"]["name"] for node in scene.seen.of("nodes") if not _is_ready(node)]
+    if names:
+        yield Objection("nodes", "every node ready", f"not ready: {_listed(names)}", "Look at `kubectl describe node`.")
+
+
+@check("IP-PRE-012", "Nodes with GPUs offer them to pods", reads=["nodes"])
+def device_plugin(scene: Scene) -> Iterator[Objection]:
+    """The driver's labels without the resource mean a device plugin that does not run, or finds no driver."""
+    gpu = scene.plan["serving"]["gpu"]
+    silent = [
+        node["metadata"]["name"]
+        for node in scene.seen.of("nodes")
+        if _is_ready(node)
+        and _has_gpus(node, gpu)
+        and not int(str(dig(node, "status", "allocatable", gpu["resource"], default="0")))
+    ]
+    if silent:
+        offered = any(dig(node, "status", "allocatable", gpu["resource"]) for node in scene.seen.of("nodes"))
+        yield Objection(
+            "nodes",
+            f"{gpu['resource']} among what nodes with the label {gpu['product_label']} allocate",
+            f"none of it on {_listed(silent)}",
+            "Install or repair driver and device plugin (the NVIDIA GPU operator brings both).",
+            WARNING if offered or not scene.models else "",
+        )
+
+
+def _has_gpus(node: Object, gpu: Mapping[str, Any]) -> bool:
+    return gpu["product_label"] in labels_of(node) or gpu["resource"] in dig(node, "status", "capacity", default={})
+
+
+# ---- storage, load balancer, images -----------------------------------------------------------------------
+
+
+@check("IP-PRE-020", "Claims that models read exist", reads=["claims"], severity=WARNING)
+def claims(scene: Scene) -> Iterator[Objection]:
+    there = {(item["metadata"]["namespace"], item["metadata"]["name"]) for item in scene.seen.of("claims")}
+    for model in _services(scene):
+        uri = str(dig(model, "spec", "model", "uri", default=""))
+        if not uri.startswith("pvc://"):
+            continue
+        key = (model["metadata"]["namespace"], uri.removeprefix("pvc://").partition("/")[0])
+        if key not in there:
+            classes = [item["metadata"]["name"] for item in scene.seen.of("storage_classes")]
+            yield Objection(
+                place(model),
+                f"PersistentVolumeClaim {'/'.join(key)}",
+                f"none (StorageClasses: {', '.join(classes) or 'none'})",
+                "Create the claim and fill it before the model starts.",
+            )
+
+
+@check("IP-PRE-021", "Something answers Services of type LoadBalancer", reads=["load_balancers"], severity=WARNING)
+def load_balancer(scene: Scene) -> Iterator[Objection]:
+    """A hint only: a Service that waits for its address, and none that has one."""
+    if not scene.plan["serving"]["gateway"]["address_required"]:
+        return
+    services = scene.seen.of("load_balancers")
+    waiting = [place(item) for item in services if not dig(item, "status", "loadBalancer", "ingress")]
+    if waiting and len(waiting) == len(services):
+        yield Objection(
+            "services",
+            "an address on Services of type LoadBalancer",
+            f"none on {_listed(waiting)}",
+            "Look at the events of the Service: the gateway will wait for its address in the same way.",
+        )
+
+
+not_asked("IP-PRE-022", "Nodes can pull the images (only a pod can tell; gates name images that cannot be pulled)")
+
+
+# ---- admission --------------------------------------------------------------------------------------------
+
+
+@check("IP-PRE-030", "Admission lets our objects pass (dry run)")
+def admission(scene: Scene) -> Iterator[Objection]:
+    for refusal in scene.seen.refusals:
+        yield Objection(
+            refusal.subject,
+            "to be admitted",
+            refusal.words,
+            "Make an exception for the namespaces of the platform in the policy named here, then re-run.",
+        )
+
+
+@check("IP-PRE-031", "Webhooks lead to Services with pods", reads=["validating_webhooks", "mutating_webhooks"])
+def webhooks(scene: Scene) -> Iterator[Objection]:
+    """Those of the platform itself are repaired by the run, so they are left to the gates."""
+    for configuration in (*scene.seen.of("validating_webhooks"), *scene.seen.of("mutating_webhooks")):
+        for webhook in configuration.get("webhooks") or []:
+            service = dig(webhook, "clientConfig", "service")
+            if webhook.get("failurePolicy") == "Ignore" or not service or service["namespace"] in scene.namespaces:
+                continue
+            wrong = scene.seen.backends.get((service["namespace"], service["name"]), "")
+            if wrong and _concerns_us(webhook):
+                yield Objection(
+                    f"{configuration['kind']} {configuration['metadata']['name']}",
+                    f"Service {service['namespace']}/{service['name']} with ready pods",
+                    wrong,
+                    f"Repair what is behind it, or delete the configuration if {webhook['name']} is a leftover: until "
+                    "then the API server refuses what it is asked about.",
+                    WARNING if _is_selective(webhook) else "",
+                )
+
+
+_OURS = {
+    ("", "namespaces"),
+    ("", "secrets"),
+    ("", "services"),
+    ("", "serviceaccounts"),
+    ("", "configmaps"),
+    ("", "pods"),
+    ("apps", "deployments"),
+    ("rbac.authorization.k8s.io", "clusterroles"),
+    ("rbac.authorization.k8s.io", "clusterrolebindings"),
+    ("apiextensions.k8s.io", "customresourcedefinitions"),
+    ("serving.kserve.io", "llminferenceservices"),
+    ("gateway.networking.k8s.io", "gateways"),
+    ("gateway.networking.k8s.io", "httproutes"),
+}
+
+
+def _concerns_us(webhook: Mapping[str, Any]) -> bool:
+    return any(
+        {group, "*"} & set(rule.get("apiGroups", [])) and {resource, "*", "*/*"} & set(rule.get("resources", []))
+        for rule in webhook.get("rules") or []
+        for group, resource in _OURS
+    )
+
+
+def _is_selective(webhook: Mapping[str, Any]) -> bool:
+    """Whether it may leave our objects out."""
+    return any(webhook.get(key) for key in ("namespaceSelector", "objectSelector", "matchConditions"))
+
+
+@check("IP-PRE-032", "No admission policy forbids a layer", reads=["admission_policies"])
+def policies(scene: Scene) -> Iterator[Objection]:
+    there = {item["metadata"]["name"] for item in scene.seen.of("admission_policies")}
+    for rule in scene.data["policies"]:
+        if rule["name"] in there and scene.brings(rule["layer"]):
+            yield Objection(
+                f"ValidatingAdmissionPolicy {rule['name']}", "no such policy", f"it refuses {rule['refuses']}",
+                rule["remedy"],
+            )  # fmt: skip
+
+
+_LEVELS = ("privileged", "baseline", "restricted")
+_ENFORCE = "pod-security.kubernetes.io/enforce"
+
+
+@check("IP-PRE-033", "Pod Security of the namespaces admits our pods", reads=["namespaces"])
+def pod_security(scene: Scene) -> Iterator[Objection]:
+    allowed = dict.fromkeys(scene.namespaces, scene.data["pod_security"]["platform"])
+    for model in _services(scene):
+        level = scene.data["pod_security"]["data_parallel" if _is_data_parallel(model) else "models"]
+        space = model["metadata"]["namespace"]
+        allowed[space] = min(allowed.get(space, level), level, key=_LEVELS.index)
+    for name, level in sorted(allowed.items()):
+        enforced = labels_of(scene.seen.namespace(name) or {}).get(_ENFORCE, "privileged")
+        if enforced in _LEVELS and _LEVELS.index(enforced) > _LEVELS.index(level):
+            yield Objection(
+                f"Namespace {name}",
+                f"{_ENFORCE} {level} at most",
+                enforced,
+                f"Run `kubectl label namespace {name} --overwrite {_ENFORCE}={level}`, or use another namespace.",
+            )
+
+
+def _is_data_parallel(model: Mapping[str, Any]) -> bool:
+    workloads = (dig(model, "spec", default={}), dig(model, "spec", "prefill", default={}))
+    return any(dig(item, "parallelism", "data") for item in workloads)
+
+
+@check("IP-PRE-034", "Quotas leave room for our pods", reads=["quotas"], severity=WARNING)
+def quotas(scene: Scene) -> Iterator[Objection]:
+    limited = {item["metadata"]["namespace"] for item in scene.seen.of("limit_ranges")}
+    for quota in scene.seen.of("quotas"):
+        space, hard = quota["metadata"]["namespace"], dig(quota, "spec", "hard", default={})
+        asked = sorted(name for name in hard if name.startswith("limits."))
+        if space in scene.namespaces and asked and space not in limited:
+            yield Objection(
+                place(quota),
+                "no quota on limits, or a LimitRange with defaults",
+                f"a quota on {', '.join(asked)}",
+                "Add a LimitRange with default limits: pods of the platform without limits are refused otherwise.",
+            )
+        yield from _full(scene, quota, space)
+
+
+def _full(scene: Scene, quota: Object, space: str) -> Iterator[Objection]:
+    """GPUs that the quota of a model namespace allows, and those that the models of this inventory ask for."""
+    resource = scene.plan["serving"]["gpu"]["resource"]
+    hard = dig(quota, "spec", "hard", f"requests.{resource}")
+    wanted = sum(_gpus(model, resource) for model in _services(scene) if model["metadata"]["namespace"] == space)
+    if hard is not None and wanted > int(str(hard)):
+        yield Objection(
+            place(quota),
+            f"room for {wanted} {resource}",
+            f"a quota of {hard}",
+            "Raise the quota, or lower replicas; the pods beyond it are not created.",
+        )
+
+
+def _gpus(model: Mapping[str, Any], resource: str) -> int:
+    spec = dig(model, "spec", default={})
+    return sum(_gpus_of_workload(item, resource) for item in (spec, dig(spec, "prefill", default={})))
+
+
+def _gpus_of_workload(workload: Mapping[str, Any], resource: str) -> int:
+    """GPUs of all replicas; pods that work together are the template's and the workers'."""
+    found = dig(workload, "template", "containers", default=[])
+    each = sum(int(str(dig(item, "resources", "limits", resource, default="0"))) for item in found)
+    return each * int(dig(workload, "replicas", default=1))
+
+
+def _services(scene: Scene) -> list[Mapping[str, Any]]:
+    return [item for item in scene.models if item["kind"] == "LLMInferenceService"]
+
+
+# ---- CRDs and namespaces ----------------------------------------------------------------------------------
+
+
+@check("IP-PRE-040", "No CRD loses a version in which objects are stored")
+def stored_versions(scene: Scene) -> Iterator[Objection]:
+    for name, versions in sorted(scene.seen.dropped.items()):
+        shown = ", ".join(versions)
+        yield Objection(
+            f"CRD {name}",
+            "every version of status.storedVersions in the CRD of this release",
+            f"{shown} missing there",
+            f"Rewrite the objects (`kubectl get {name} -A -o json | kubectl replace -f -`), take {shown} out of "
+            "status.storedVersions, then re-run.",
+        )
+
+
+@check("IP-PRE-042", "Nothing that we need is being deleted", reads=["namespaces", "crds"])
+def terminating(scene: Scene) -> Iterator[Objection]:
+    wanted = {*scene.namespaces, *scene.model_namespaces}
+    names = {file["name"] for item in scene.plan["layers"] for name in item["crds"] for file in _files(scene, name)}
+    for part, ours in (("namespaces", wanted), ("crds", names)):
+        for item in scene.seen.of(part):
+            if item["metadata"]["name"] in ours and item["metadata"].get("deletionTimestamp"):
+                finalizers = dig(item, "metadata", "finalizers") or dig(item, "spec", "finalizers", default=[])
+                yield Objection(
+                    place(item),
+                    "not being deleted",
+                    f"deletion since {item['metadata']['deletionTimestamp']}, waiting for {', '.join(finalizers)}",
+                    "Wait for its end; `kubectl get` shows in status.conditions what it waits for.",
+                )
+
+
+def _files(scene: Scene, crd_set: str) -> Sequence[Mapping[str, Any]]:
+    files: Sequence[Mapping[str, Any]] = scene.plan["crds"].get(crd_set, {}).get("files", [])
+    return files
+
+
+# ---- ownership --------------------------------------------------------------------------------------------
+
+
+def _report(code: str, title: str, severity: str = ERROR) -> None:
+    """A check that reports what the decisions about ownership found under its code."""
+
+    @check(code, title, reads=_READS_OF_OWNERSHIP, severity=severity)
+    def look(scene: Scene) -> Iterator[Objection]:
+        for decision in scene.decisions:
+            for item in decision.verdicts:
+                if item.code == code:
+                    where = f"ownership.{decision.name} ({decision.wanted or 'default'})"
+                    yield Objection(where, item.expected, item.found, item.remedy, item.severity)
+
+
+_report(ownership.DOWNGRADE, "Gateway API is never downgraded")
+_report(ownership.NOT_OURS, "What we manage, nobody else has installed")
+_report(ownership.NOT_THERE, "What is external is there")
+_report(ownership.OUTSIDE_WINDOW, "What is external is of a version that will do")
+_report(ownership.UNTESTED_VERSION, "What is external is of a version that was tested", WARNING)
+_report(ownership.INCOMPLETE, "What is external has what the platform needs")
+_report(ownership.TWO, "Each dependency is installed once")
+_report(ownership.TAKEN_BY_FORCE, "The cloud manager takes nothing over by force")
+_report(ownership.OPERATOR_CRD, "CRDs that an operator must bring are its own")
+
+
+# ---- what the cloud manager would do ----------------------------------------------------------------------
+
+
+@check("IP-PRE-061", "The cloud manager is told to give up nothing that it manages", reads=[ENGINES])
+def given_up(scene: Scene) -> Iterator[Objection]:
+    """Unmanaged on an installed dependency means uninstall (platform.md 2.5, observed-operators.md 2.6)."""
+    for engine, dependency, layer in _policies_that_end(scene):
+        if layer not in scene.let_go:
+            yield Objection(
+                f"{place(engine)} dependencies.{dependency}",
+                "Managed, as it is now",
+                "Unmanaged in the plan",
+                f"The cloud manager deletes {layer}, operator and control plane, when it is told so. Leave "
+                f"ownership.{layer} delegated; to have it deleted on purpose, set ownership_let_go: [{layer}] and run "
+                "`--tags cloud_manager` first.",
+            )
+
+
+@check("IP-PRE-062", "No cloud manager works against the plan", reads=[ENGINES])
+def other_engines(scene: Scene) -> Iterator[Objection]:
+    """An engine that the plan does not have goes on applying by force, 3.5 also when Unmanaged (observed 2.5)."""
+    kind = dig(scene.plan, "engine", "kind", default="")
+    for engine in scene.seen.of(ENGINES):
+        if engine["kind"] == kind:
+            continue
+        managed = [name for name, policy in _engine_policies(engine).items() if policy == "Managed"]
+        yield Objection(
+            place(engine),
+            f"no other engine than {kind}" if kind else "no engine, since cloud_manager is none",
+            f"one that manages {', '.join(managed) or 'nothing'}, and takes over what it finds",
+            f"Keep it (cloud_manager: auto, provider as before), or delete it while its cloud manager runs. That "
+            f"deletes {', '.join(managed) or 'nothing'} and its issuers and certificates with it; Secrets stay.",
+        )
+
+
+@check("IP-PRE-063", "No LeaderWorkerSet of a user would be deleted", reads=[ENGINES, "leader_worker_sets"])
+def leader_worker_sets(scene: Scene) -> Iterator[Objection]:
+    """LeaderWorkerSetOperator/cluster owns the CRD, so its end is that of all objects (operators.md 3.5)."""
+    sets = [place(item) for item in scene.seen.of("leader_worker_sets")]
+    for engine, _, layer in _policies_that_end(scene):
+        if layer == "lws" and sets:
+            yield Objection(
+                place(engine),
+                "no LeaderWorkerSet while LeaderWorkerSetOperator/cluster is deleted",
+                _listed(sets),
+                "Delete or move these workloads first, models among them; there is no switch for this one.",
+            )
+
+
+def _policies_that_end(scene: Scene) -> Iterator[tuple[Object, str, str]]:
+    """(engine, its dependency, our layer) where Managed in the cluster becomes Unmanaged by the plan."""
+    planned = dig(scene.plan, "engine", default={})
+    wanted = dig(planned, "spec", "dependencies", default={})
+    for engine in scene.seen.of(ENGINES):
+        if engine["kind"] != planned.get("kind"):
+            continue
+        for name, policy in _engine_policies(engine).items():
+            if policy == "Managed" and dig(wanted, name, "managementPolicy") == "Unmanaged":
+                yield engine, name, _LAYER_OF[name]
+
+
+_LAYER_OF = {"certManager": "cert_manager", "gatewayAPI": "gateway_api", "lws": "lws", "sailOperator": "sail"}
+
+
+def _engine_policies(engine: Object) -> dict[str, str]:
+    """Policies as the cloud manager reads them: left out means Managed (platform.md 2.3)."""
+    written = dig(engine, "spec", "dependencies", default={})
+    return {name: dig(written, name, "managementPolicy", default="Managed") for name in _LAYER_OF}
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:_LISTED])
+    more = len(names) - _LISTED
+    return f"{shown} and {more} more" if more > 0 else shown

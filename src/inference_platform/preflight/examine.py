@@ -1,0 +1,159 @@
+"""A whole preflight: look, decide who owns what, resolve the plan with that, check."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from inference_platform import platform
+from inference_platform.cluster import crds, survey
+from inference_platform.cluster.client import Cluster
+from inference_platform.findings import Finding
+from inference_platform.models import RenderResult, capacity
+from inference_platform.platform.resolve import ownership_choices, setting
+from inference_platform.preflight import data, detection, outcome, ownership
+from inference_platform.preflight.ownership import Decision, Question
+from inference_platform.preflight.registry import Scene
+from inference_platform.preflight.snapshot import Snapshot, annotations_of
+
+Where = Callable[[Any, str], str]
+
+#: The CRD set of a dependency that is nothing but CRDs.
+_CRD_SET = {"gateway_api": "gateway-api"}
+
+
+@dataclass(frozen=True)
+class CrdSource:
+    """Where CRD files come from, as for ``crds.locate``."""
+
+    directory: str | Path | None = None
+    mirror: str | None = None
+    cache: str | Path | None = None
+
+
+def examine(
+    cluster: Cluster,
+    settings: Mapping[str, Any],
+    rendered: RenderResult,
+    *,
+    helm: str | None = None,
+    crd_source: CrdSource = CrdSource(),
+    where: Where | None = None,
+) -> tuple[dict[str, Any], outcome.Outcome]:
+    """The plan as plain data, resolved for what the cluster has, and what the checks found.
+
+    settings  those of the inventory; ``ownership`` may say auto
+    rendered  the models
+    where     gives the place of a model's field in the inventory
+    """
+    entries = data.load()
+    first = platform.resolve(settings).to_dict()
+    seen = survey.look(cluster, helm=helm)
+    decisions = decide(settings, first, entries["dependencies"], seen, crd_source)
+    resolved = {item.name: item.resolved for item in decisions}
+    plan = first
+    if resolved != first["ownership"]:
+        plan = platform.resolve({**settings, "ownership": resolved}).to_dict()
+    installed = seen.namespace(plan["namespaces"]["applications"]) is not None
+    scene = Scene(
+        seen,
+        plan,
+        entries,
+        decisions,
+        frozenset(setting(settings, "ownership_let_go")),
+        rendered.objects,
+        installed,
+    )
+    _ask(cluster, scene, crd_source)
+    others = _capacity(cluster, seen, plan, rendered, where)
+    return plan, outcome.run(scene, _version(seen), others)
+
+
+def decide(
+    settings: Mapping[str, Any],
+    plan: Mapping[str, Any],
+    entries: Mapping[str, Any],
+    seen: Snapshot,
+    crd_source: CrdSource = CrdSource(),
+) -> list[Decision]:
+    """Who owns each dependency of the plan."""
+    choices, wanted = ownership_choices(settings), setting(settings, "ownership") or {}
+    adopted = setting(settings, "ownership_adopt")
+    return [
+        ownership.decide(
+            Question(
+                name,
+                entries[name],
+                str(wanted.get(name, "")),
+                choices[name],
+                detection.detect(entries[name], seen),
+                seen,
+                brings=_brings(name, entries[name], plan, crd_source),
+                distribution=plan["distribution"],
+                adopted=name in adopted,
+                namespaces=tuple(plan["namespaces"].values()),
+            )
+        )
+        for name in choices
+        if name in entries
+    ]
+
+
+def _brings(name: str, entry: Mapping[str, Any], plan: Mapping[str, Any], source: CrdSource) -> str:
+    """The version that a dependency of CRDs would be brought to: of the lock, or of the files in a folder."""
+    lock = plan["crds"].get(_CRD_SET.get(name, ""))
+    if lock is None:
+        return ""
+    if not source.directory:
+        return str(lock["version"])
+    files = crds.locate(_CRD_SET[name], lock["files"], directory=source.directory)
+    return str(annotations_of(crds.parse(files[0])).get(entry["version"]["annotation"], ""))
+
+
+def _ask(cluster: Cluster, scene: Scene, crd_source: CrdSource) -> None:
+    """The questions beyond lists; those about rights and admission only before the first installation.
+
+    Later the objects of the platform are proof enough, and a run that changes nothing asks nothing.
+    """
+    plan, seen = scene.plan, scene.seen
+    survey.look_behind_webhooks(cluster, seen, without=scene.namespaces)
+    ours = [layer for layer in plan["layers"] if layer["ownership"] == "managed"]
+    sets = {name: plan["crds"][name] for layer in ours for name in layer["crds"]}
+    survey.look_for_dropped_versions(
+        cluster, seen, sets, directory=crd_source.directory, mirror=crd_source.mirror, cache=crd_source.cache
+    )
+    if scene.installed:
+        return
+    survey.ask_for_rights(cluster, seen, survey.rights_of(scene.data["rights"], [layer["name"] for layer in ours]))
+    namespace = plan["namespaces"]["applications"]
+    survey.try_admission(cluster, seen, survey.samples(namespace, _an_image(plan), plan["pull_secret"]["name"]))
+
+
+def _an_image(plan: Mapping[str, Any]) -> str:
+    """An image that a policy about registries would look at."""
+    images: Mapping[str, str] = plan["images"]
+    return images.get("rhai_operator") or next(iter(images.values()))
+
+
+def _capacity(
+    cluster: Cluster, seen: Snapshot, plan: Mapping[str, Any], rendered: RenderResult, where: Where | None
+) -> list[Finding]:
+    if {"nodes", "pods"} & seen.unseen.keys():
+        return []
+    return capacity.check(
+        rendered.models,
+        seen.of("nodes"),
+        seen.of("pods"),
+        plan["serving"]["gpu"],
+        where,
+        objects=rendered.objects,
+        changing=survey.changing_models(cluster, rendered.objects, seen.of("pods")),
+    ).findings
+
+
+def _version(seen: Snapshot) -> str:
+    """ "1.34" from the answer of /version, "" when it does not say."""
+    parts: Iterable[str] = (str(seen.version.get(key) or "").rstrip("+") for key in ("major", "minor"))
+    return ".".join(filter(None, parts))

@@ -1,0 +1,51 @@
+"""The reference page of the checks, made from their list and the catalogue."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from inference_platform.preflight import data
+from inference_platform.preflight import outcome as _outcome  # noqa: F401 - the checks join the list
+from inference_platform.preflight.registry import CHECKS, Check
+
+Table = Callable[[tuple[str, ...], Sequence[tuple[str, ...]]], str]
+
+TITLE = "Checks of a cluster"
+INTRODUCTION = (
+    "What `playbooks/preflight.yml`, and every run before its first write, looks at. The checks read lists, ask the "
+    "API server what the user may do, and try a few objects as dry runs; nothing is stored. Results are in "
+    "`build/<inventory>/preflight.json`. An error stops the run before any write; some checks warn where the case is "
+    "not certain. A check that may not read what it needs says so and does not stop the run. Findings about GPUs for "
+    "models (IP-CAP) come with these; see [capacity](../capacity.md)."
+)
+
+
+def body(table: Table) -> str:
+    """The tables of the page."""
+    entries = data.load()
+    windows = [
+        (entry["title"], f"`{name}`", data.in_words(entry["window"]), entry["window"]["tested"])
+        for name, entry in entries["dependencies"].items()
+    ]
+    return "\n\n".join(
+        (
+            table(("code", "severity", "what holds when it is ok"), [_row(check) for check in _sorted()]),
+            "## Kubernetes",
+            table(
+                ("component", "oldest", "oldest tested"),
+                [(rule["component"], rule["minimum"], rule.get("tested", "")) for rule in entries["kubernetes"]],
+            ),
+            f"OpenShift: {entries['openshift']['minimum']} or newer.",
+            "## What somebody else installed",
+            "Versions with which an external dependency will do. A newer one than tested is a warning.",
+            table(("dependency", "name", "window", "tested up to"), windows),
+        )
+    )
+
+
+def _sorted() -> list[Check]:
+    return sorted(CHECKS, key=lambda check: check.code)
+
+
+def _row(check: Check) -> tuple[str, str, str]:
+    return f"`{check.code}`", check.severity or "not asked", check.title

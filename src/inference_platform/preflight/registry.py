@@ -1,0 +1,132 @@
+"""What a check is, and the list that all checks join."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from inference_platform.findings import ERROR, Finding
+from inference_platform.preflight.ownership import Decision
+from inference_platform.preflight.snapshot import Snapshot
+
+OK, UNKNOWN, NOT_ASKED = "ok", "unknown", "not asked"
+
+
+@dataclass(frozen=True)
+class Objection:
+    """What a check says about one thing.  ``severity`` only where it differs from the check's own."""
+
+    where: str
+    expected: str
+    found: str
+    remedy: str
+    severity: str = ""
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What checks look at.
+
+    seen       the cluster
+    plan       the plan as plain data, resolved with the decisions
+    data       catalog/preflight.yml
+    decisions  one per dependency
+    let_go     dependencies that the cloud manager may remove
+    models     rendered objects of the models
+    installed  whether an earlier run began to install
+    """
+
+    seen: Snapshot
+    plan: Mapping[str, Any]
+    data: Mapping[str, Any]
+    decisions: Sequence[Decision] = ()
+    let_go: frozenset[str] = frozenset()
+    models: Sequence[Mapping[str, Any]] = ()
+    installed: bool = False
+
+    def brings(self, layer: str) -> bool:
+        """Whether this installer or the cloud manager brings a layer of the plan."""
+        return any(item["name"] == layer and item["ownership"] != "external" for item in self.plan["layers"])
+
+    def lays(self, layer: str) -> bool:
+        """Whether this installer itself brings it."""
+        return any(item["name"] == layer and item["ownership"] == "managed" for item in self.plan["layers"])
+
+    @property
+    def namespaces(self) -> list[str]:
+        """The namespaces of the platform."""
+        return sorted(self.plan["namespaces"].values())
+
+    @property
+    def model_namespaces(self) -> list[str]:
+        """The namespaces of the models."""
+        return sorted({item["metadata"]["namespace"] for item in self.models if item["metadata"].get("namespace")})
+
+
+Look = Callable[[Scene], Iterable[Objection]]
+
+
+@dataclass(frozen=True)
+class Check:
+    """One check.  ``reads`` names the parts of the snapshot without which it knows nothing."""
+
+    code: str
+    title: str
+    severity: str
+    reads: tuple[str, ...]
+    look: Look | None
+
+    def run(self, scene: Scene) -> Result:
+        """Its result; a check that cannot look says why."""
+        if self.look is None:
+            return Result(self, NOT_ASKED)
+        unseen = [part for part in self.reads if part in scene.seen.unseen]
+        if unseen:
+            return Result(self, UNKNOWN, note="; ".join(scene.seen.unseen[part] for part in unseen))
+        findings = [
+            Finding(self.code, item.severity or self.severity, item.where, item.expected, item.found, item.remedy)
+            for item in self.look(scene)
+        ]
+        worst = OK
+        for finding in findings:
+            worst = finding.severity if worst != ERROR else worst
+        return Result(self, worst, findings)
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a check found.  ``status`` is ok, warning, error, unknown or not asked."""
+
+    check: Check
+    status: str
+    findings: list[Finding] = field(default_factory=list)
+    note: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        return {
+            "code": self.check.code,
+            "title": self.check.title,
+            "status": self.status,
+            **({"note": self.note} if self.note else {}),
+            "findings": [finding.to_dict() for finding in self.findings],
+        }
+
+
+CHECKS: list[Check] = []
+
+
+def check(code: str, title: str, *, reads: Sequence[str] = (), severity: str = ERROR) -> Callable[[Look], Look]:
+    """Adds a function to the list.  ``title`` says what holds when there is no finding."""
+
+    def add(look: Look) -> Look:
+        CHECKS.append(Check(code, title, severity, tuple(reads), look))
+        return look
+
+    return add
+
+
+def not_asked(code: str, title: str) -> None:
+    """Adds something that a cluster cannot be asked, so that it is said and not forgotten."""
+    CHECKS.append(Check(code, title, "", (), None))

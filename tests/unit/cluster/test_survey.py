@@ -1,0 +1,217 @@
+"""Reading a cluster before the first write: lists, rights, dry runs, what is behind webhooks, stored versions."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from inference_platform.cluster import survey
+from inference_platform.cluster.client import Cluster
+from inference_platform.preflight.snapshot import Snapshot
+from tests.unit.cluster.fake_api import FakeApi
+
+ADMISSION = "admissionregistration.k8s.io/v1"
+NAMESPACE = ("", "namespaces", "create")
+DEPLOYMENT = ("apps", "deployments", "create")
+
+
+@pytest.fixture
+def helm(tmp_path: Path) -> str:
+    """A helm that only knows its version."""
+    path = tmp_path / "helm"
+    path.write_text("#!/bin/sh\necho v3.19.0\n")
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)
+    return str(path)
+
+
+def test_what_is_served_is_listed_and_nothing_is_written(api: FakeApi, cluster: Cluster, helm: str) -> None:
+    api.put({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "gpu"}})
+    seen = survey.look(cluster, helm=helm)
+    assert [node["metadata"]["name"] for node in seen.of("nodes")] == ["gpu"]
+    assert (seen.of("subscriptions"), seen.unseen, seen.helm) == ([], {}, None)
+    assert api.writes() == []
+
+
+def test_what_may_not_be_listed_is_noted_with_the_servers_words(api: FakeApi, cluster: Cluster, helm: str) -> None:
+    api.fail("GET", "/nodes$", 403, "nodes is forbidden")
+    seen = survey.look(cluster, helm=helm)
+    assert seen.unseen == {"nodes": "nodes is forbidden"}
+    assert "pods" in seen.parts
+
+
+def test_a_missing_or_old_helm_is_noted(cluster: Cluster, tmp_path: Path, helm: str) -> None:
+    missing = survey.look(cluster, helm=str(tmp_path / "none")).helm
+    assert missing is not None
+    assert missing[0] == "none"
+    Path(helm).write_text("#!/bin/sh\necho v3.16.4\n")
+    assert survey.look(cluster, helm=helm).helm == (f"{helm}: 3.16", "Install a newer Helm, then re-run.")
+
+
+def answer_reviews(api: FakeApi, *answers: bool) -> None:
+    """What the next questions for rights are answered; later ones with yes."""
+    for allowed in answers:
+        api.fail("POST", "selfsubjectaccessreviews$", 201)
+        api.faults[-1].body = {"status": {"allowed": allowed}}
+
+
+def test_a_cluster_admin_is_asked_once(api: FakeApi, cluster: Cluster) -> None:
+    seen = Snapshot()
+    survey.ask_for_rights(cluster, seen, [NAMESPACE, DEPLOYMENT])
+    assert (seen.denied, len(api.requests)) == ([], 1)
+
+
+def test_missing_rights_are_noted_together(api: FakeApi, cluster: Cluster) -> None:
+    answer_reviews(api, False, False, False)
+    seen = Snapshot()
+    survey.ask_for_rights(cluster, seen, [NAMESPACE, DEPLOYMENT])
+    assert seen.denied == [NAMESPACE, DEPLOYMENT]
+
+
+def test_rights_of_a_layer_are_asked_for_only_when_it_is_ours() -> None:
+    rules = [
+        {"group": "", "resources": ["namespaces"], "verbs": ["create", "patch"]},
+        {"layer": "sail", "group": "sailoperator.io", "resources": ["istios"], "verbs": ["create"]},
+    ]
+    assert list(survey.rights_of(rules, ["lws"])) == [("", "namespaces", "create"), ("", "namespaces", "patch")]
+    assert ("sailoperator.io", "istios", "create") in survey.rights_of(rules, ["sail"])
+
+
+@pytest.mark.parametrize(
+    ("status", "words", "refused"),
+    [
+        (403, 'admission webhook "policy" denied the request: image not allowed', True),
+        (422, "ValidatingAdmissionPolicy 'p' with binding 'b' denied request: no", True),
+        (500, 'Internal error: failed calling webhook "gone.example.org"', True),
+        (403, 'namespaces is forbidden: User "me" cannot patch resource', False),
+        (400, "admission webhook does not support dry run", False),
+    ],
+)
+def test_refused_dry_runs_are_noted(api: FakeApi, cluster: Cluster, status: int, words: str, refused: bool) -> None:
+    api.fail("PATCH", "/namespaces/", status, words)
+    seen, namespace = Snapshot(), {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "a"}}
+    survey.try_admission(cluster, seen, [namespace])
+    assert [refusal.words for refusal in seen.refusals] == ([words] if refused else [])
+    assert api.writes() == []
+
+
+def test_samples_of_the_platform_are_dry_runs_only(api: FakeApi, cluster: Cluster) -> None:
+    api.put({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "default"}})
+    api.kinds.append(("rbac.authorization.k8s.io/v1", "ClusterRole", "clusterroles", False))
+    seen = Snapshot()
+    survey.try_admission(cluster, seen, survey.samples("apps", "registry/image@sha256:1", "secret"))
+    assert (seen.refusals, api.writes()) == ([], [])
+    assert len(api.requests) >= 4
+
+
+def webhook(name: str, namespace: str, policy: str = "Fail") -> dict[str, Any]:
+    service = {"name": name, "namespace": namespace}
+    return {"name": f"{name}.example.org", "failurePolicy": policy, "clientConfig": {"service": service}}
+
+
+def test_what_is_behind_webhooks_is_looked_at_once_per_service(api: FakeApi, cluster: Cluster) -> None:
+    api.kinds += [
+        ("v1", "Service", "services", True),
+        ("discovery.k8s.io/v1", "EndpointSlice", "endpointslices", True),
+    ]
+    for name, ready in (("good", True), ("empty", False)):
+        api.put({"apiVersion": "v1", "kind": "Service", "metadata": {"name": name, "namespace": "x"}})
+        labels = {"kubernetes.io/service-name": name}
+        api.put(
+            {
+                "apiVersion": "discovery.k8s.io/v1",
+                "kind": "EndpointSlice",
+                "metadata": {"name": name, "namespace": "x", "labels": labels},
+                "endpoints": [{"conditions": {"ready": ready}}],
+            }
+        )
+    hooks = [webhook("good", "x"), webhook("empty", "x"), webhook("gone", "x"), webhook("gone", "x")]
+    hooks += [webhook("ignored", "x", "Ignore"), webhook("own", "ours")]
+    configuration = {"kind": "ValidatingWebhookConfiguration", "metadata": {"name": "w"}, "webhooks": hooks}
+    seen = Snapshot(parts={"validating_webhooks": [configuration]})
+    survey.look_behind_webhooks(cluster, seen, without=["ours"])
+    assert seen.backends == {
+        ("x", "good"): "",
+        ("x", "empty"): "no ready pod behind the Service",
+        ("x", "gone"): "no such Service",
+    }
+
+
+def crd(name: str, versions: list[str], stored: list[str], stamp: str = "") -> dict[str, Any]:
+    group = name.partition(".")[2]
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": name, "annotations": {"inference-platform.io/sha256": stamp}},
+        "spec": {
+            "group": group,
+            "names": {"plural": name.partition(".")[0]},
+            "versions": [{"name": v} for v in versions],
+        },
+        "status": {"storedVersions": stored},
+    }
+
+
+def test_stored_versions_that_the_plan_drops_are_noted(api: FakeApi, cluster: Cluster, tmp_path: Path) -> None:
+    folder = tmp_path / "set"
+    folder.mkdir()
+    text = {name: json.dumps(crd(name, ["v2"], [])) for name in ("a.x.io", "same.x.io", "new.x.io")}
+    for name, content in text.items():
+        (folder / f"{name}.json").write_text(content)
+    api.put(crd("a.x.io", ["v1", "v2"], ["v1", "v2"]))
+    api.put(crd("same.x.io", ["v2"], ["v1"], hashlib.sha256(text["same.x.io"].encode()).hexdigest()))
+    seen = Snapshot(parts={"crds": list(api.objects.values())})
+    sets = {"set": {"files": [{"name": name} for name in text]}}
+    survey.look_for_dropped_versions(cluster, seen, sets, directory=tmp_path)
+    assert seen.dropped == {"a.x.io": ["v1"]}
+    read = [request.path for request in api.requests if "customresourcedefinitions/" in request.path]
+    assert read == ["/apis/apiextensions.k8s.io/v1/customresourcedefinitions/a.x.io"], "unchanged CRDs are not read"
+
+
+SERVING = "serving.kserve.io/v1alpha2"
+
+
+def service(name: str, **spec: object) -> dict[str, object]:
+    return {
+        "apiVersion": SERVING,
+        "kind": "LLMInferenceService",
+        "metadata": {"name": name, "namespace": "team"},
+        "spec": {"model": {"uri": "hf://a/b"}, "replicas": 1, "template": {"containers": []}, **spec},
+    }
+
+
+def pod_of(model: str) -> dict[str, object]:
+    labels = {"app.kubernetes.io/part-of": "llminferenceservice", "app.kubernetes.io/name": model}
+    return {"metadata": {"name": model, "namespace": "team", "labels": labels}}
+
+
+@pytest.mark.parametrize(
+    ("change", "replaces"),
+    [
+        ({}, False),
+        ({"replicas": 5}, False),
+        ({"router": {"route": {}}}, False),
+        ({"model": {"uri": "hf://c/d"}}, True),
+        ({"template": {"containers": [{"name": "main", "args": ["--enforce-eager"]}]}}, True),
+        ({"prefill": {"replicas": 3}}, False),
+        ({"prefill": {"template": {"containers": []}}}, True),
+        ({"parallelism": {"tensor": 2}}, True),
+    ],
+)
+def test_models_whose_pods_are_replaced_are_known_before(
+    api: FakeApi, cluster: Cluster, change: dict[str, object], replaces: bool
+) -> None:
+    api.kinds.append((SERVING, "LLMInferenceService", "llminferenceservices", True))
+    api.put(service("m", prefill={"replicas": 1}))
+    wanted = service("m", **{"prefill": {"replicas": 1}, **change})
+    assert survey.changing_models(cluster, [wanted], [pod_of("m")]) == ({("team", "m")} if replaces else set())
+
+
+def test_nothing_is_asked_about_models_without_pods(api: FakeApi, cluster: Cluster) -> None:
+    new = service("new", model={"uri": "hf://c/d"})
+    assert survey.changing_models(cluster, [new], [pod_of("other"), {"metadata": {"name": "x"}}]) == set()
+    assert [request.path for request in api.requests if request.path.startswith("/apis/serving")] == []

@@ -1,0 +1,442 @@
+"""Every check is provoked, with its severity; a good cluster provokes none."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from inference_platform.preflight import CHECKS
+from inference_platform.preflight.snapshot import Refusal
+from tests.unit.preflight.world import (
+    World,
+    asking_for,
+    cert_manager,
+    crds,
+    deployment,
+    engine,
+    gateway_api,
+    istiod,
+    named,
+    node,
+    service,
+)
+
+ENFORCE = "pod-security.kubernetes.io/enforce"
+CASES: list[Any] = []
+
+
+def case(code: str, severity: str = "error") -> Callable[[Callable[[World], None]], Callable[[World], None]]:
+    """A way to provoke exactly one check."""
+
+    def add(spoil: Callable[[World], None]) -> Callable[[World], None]:
+        CASES.append(pytest.param(spoil, code, severity, id=f"{code} {spoil.__name__.replace('_', ' ')}"))
+        return spoil
+
+    return add
+
+
+@case("IP-PRE-001")
+def too_old_for_the_platform(world: World) -> None:
+    world.seen.version = {"major": "1", "minor": "29+", "gitVersion": "v1.29.3-eks"}
+    world.own(lws="external")
+    world.add("deployments", deployment("lws-controller-manager", "lws-system", "manager", "lws:v0.7.0"))
+    world.add("crds", *crds("lws"))
+
+
+@case("IP-PRE-001", "warning")
+def a_server_that_does_not_say(world: World) -> None:
+    world.seen.version = {"major": "", "minor": ""}
+
+
+@case("IP-PRE-002", "warning")
+def older_than_tested(world: World) -> None:
+    world.seen.version = {"major": "1", "minor": "32", "gitVersion": "v1.32.0"}
+
+
+@case("IP-PRE-003")
+def old_openshift(world: World) -> None:
+    world.add("cluster_versions", named("ClusterVersion", "version", status={"desired": {"version": "4.18.20"}}))
+
+
+@case("IP-PRE-004")
+def a_right_is_missing(world: World) -> None:
+    world.seen.denied.append(("apps", "deployments", "create"))
+
+
+@case("IP-PRE-005")
+def no_helm(world: World) -> None:
+    world.seen.helm = ("none", "Install it.")
+
+
+@case("IP-PRE-006", "warning")
+def quotas_may_not_be_seen(world: World) -> None:
+    world.seen.unseen["quotas"] = "resourcequotas is forbidden"
+
+
+@case("IP-PRE-010")
+def only_nodes_with_taints(world: World) -> None:
+    world.seen.parts["nodes"] = [node("gpu", gpus=1)]
+
+
+@case("IP-PRE-010")
+def an_architecture_without_images(world: World) -> None:
+    world.seen.parts["nodes"] = [node("board", info={"architecture": "riscv64"})]
+
+
+@case("IP-PRE-010", "warning")
+def no_node_yet_where_nodes_come_on_demand(world: World) -> None:
+    world.seen.parts["nodes"] = []
+    world.add("crds", named("CustomResourceDefinition", "nodepools.karpenter.sh"))
+
+
+@case("IP-PRE-011", "warning")
+def a_node_is_not_ready(world: World) -> None:
+    world.add("nodes", node("sick", ready=False))
+
+
+@case("IP-PRE-012")
+def no_device_plugin(world: World) -> None:
+    world.seen.parts["nodes"] = [node("cpu"), node("gpu", gpus=1)]
+    world.seen.parts["nodes"][1]["status"]["allocatable"] = {}
+    world.models = [service("m")]
+
+
+@case("IP-PRE-012", "warning")
+def one_node_without_device_plugin(world: World) -> None:
+    world.add("nodes", node("new", gpus=1))
+    world.seen.parts["nodes"][-1]["status"]["allocatable"] = {"nvidia.com/gpu": "0"}
+
+
+@case("IP-PRE-020", "warning")
+def a_claim_that_is_not_there(world: World) -> None:
+    world.models = [service("m", model={"uri": "pvc://weights/qwen"})]
+
+
+@case("IP-PRE-021", "warning")
+def load_balancers_that_wait(world: World) -> None:
+    world.add("load_balancers", named("Service", "web", "shop", status={"loadBalancer": {}}))
+
+
+@case("IP-PRE-030")
+def a_policy_refuses_a_dry_run(world: World) -> None:
+    world.seen.refusals.append(Refusal("Pod of the platform", 'admission webhook "policy" denied the request'))
+
+
+def configuration(**webhook: Any) -> dict[str, Any]:
+    entry = {
+        "name": "w.example.org",
+        "failurePolicy": "Fail",
+        "clientConfig": {"service": {"name": "gone", "namespace": "other"}},
+        "rules": [{"apiGroups": ["*"], "resources": ["pods"]}],
+        **webhook,
+    }
+    return named("ValidatingWebhookConfiguration", "leftover", webhooks=[entry])
+
+
+@case("IP-PRE-031")
+def a_webhook_that_points_at_nothing(world: World) -> None:
+    world.add("validating_webhooks", configuration())
+    world.seen.backends["other", "gone"] = "no such Service"
+
+
+@case("IP-PRE-031", "warning")
+def a_dead_webhook_for_some_namespaces(world: World) -> None:
+    world.add("mutating_webhooks", configuration(namespaceSelector={"matchLabels": {"a": "b"}}))
+    world.seen.backends["other", "gone"] = "no ready pod behind the Service"
+
+
+@case("IP-PRE-032")
+def a_policy_that_guards_gateway_api(world: World) -> None:
+    name = "openshift-ingress-operator-gatewayapi-crd-admission"
+    world.add("admission_policies", named("ValidatingAdmissionPolicy", name))
+
+
+@case("IP-PRE-033")
+def a_model_namespace_that_is_restricted(world: World) -> None:
+    world.add("namespaces", named("Namespace", "models", labels={ENFORCE: "restricted"}))
+    world.models = [service("m")]
+
+
+@case("IP-PRE-033")
+def data_parallel_pods_in_a_baseline_namespace(world: World) -> None:
+    world.add("namespaces", named("Namespace", "models", labels={ENFORCE: "baseline"}))
+    world.models = [service("m", parallelism={"data": 2})]
+
+
+@case("IP-PRE-034", "warning")
+def a_quota_on_limits(world: World) -> None:
+    world.add("quotas", named("ResourceQuota", "q", "istio-system", spec={"hard": {"limits.cpu": "4"}}))
+
+
+@case("IP-PRE-034", "warning")
+def a_quota_with_fewer_gpus_than_models_ask_for(world: World) -> None:
+    world.add("quotas", named("ResourceQuota", "q", "models", spec={"hard": {"requests.nvidia.com/gpu": "3"}}))
+    world.models = [service("m", replicas=2, template=asking_for(2))]
+
+
+@case("IP-PRE-040")
+def a_version_in_which_objects_are_stored_goes(world: World) -> None:
+    world.seen.dropped["llminferenceservices.serving.kserve.io"] = ["v1alpha1"]
+
+
+@case("IP-PRE-041")
+def newer_gateway_api(world: World) -> None:
+    world.add("crds", *gateway_api("v1.5.1", labels={"inference-platform.io/layer": "gateway_api"}))
+
+
+@case("IP-PRE-041")
+def experimental_gateway_api(world: World) -> None:
+    world.settings["ownership_adopt"] = ["gateway_api"]
+    world.add("crds", *gateway_api("v1.4.0", "experimental"))
+
+
+@case("IP-PRE-042")
+def a_namespace_that_goes(world: World) -> None:
+    world.add("namespaces", named("Namespace", "istio-system", deletionTimestamp="now", finalizers=["kubernetes"]))
+
+
+@case("IP-PRE-050")
+def somebody_elses_cert_manager(world: World) -> None:
+    world.add("deployments", cert_manager())
+    world.add("crds", *crds("cert_manager"))
+
+
+@case("IP-PRE-050")
+def somebody_elses_gateway_api(world: World) -> None:
+    world.add("crds", *gateway_api("v1.4.0", managedFields=[{"manager": "kubectl"}]))
+
+
+@case("IP-PRE-050")
+def a_subscription_of_olm(world: World) -> None:
+    spec, status = {"name": "leader-worker-set"}, {"installedCSV": "leader-worker-set.v1.0.0"}
+    world.add("subscriptions", named("Subscription", "lws", "openshift-lws-operator", spec=spec, status=status))
+
+
+@case("IP-PRE-051")
+def an_external_istio_that_is_not_there(world: World) -> None:
+    world.own(sail="external")
+
+
+@case("IP-PRE-052")
+def an_external_cert_manager_that_is_too_old(world: World) -> None:
+    world.own(cert_manager="external")
+    world.add("deployments", cert_manager("v1.12.3"))
+    world.add("crds", *crds("cert_manager"))
+
+
+@case("IP-PRE-052")
+def an_automatic_cert_manager_that_is_too_old(world: World) -> None:
+    world.own(cert_manager="auto")
+    world.add("deployments", cert_manager("v1.16.5"))
+    world.add("crds", *crds("cert_manager"))
+
+
+@case("IP-PRE-053", "warning")
+def an_external_cert_manager_newer_than_tested(world: World) -> None:
+    world.own(cert_manager="external")
+    world.add("deployments", cert_manager("v1.21.1"))
+    world.add("crds", *crds("cert_manager"))
+
+
+@case("IP-PRE-053", "warning")
+def an_external_cert_manager_without_a_version(world: World) -> None:
+    world.own(cert_manager="external")
+    world.add("deployments", cert_manager("latest"))
+    world.add("crds", *crds("cert_manager"))
+
+
+@case("IP-PRE-054")
+def an_external_cert_manager_without_its_crds(world: World) -> None:
+    world.own(cert_manager="external")
+    world.add("deployments", cert_manager())
+
+
+@case("IP-PRE-054")
+def a_cert_manager_that_reads_secrets_elsewhere(world: World) -> None:
+    world.own(cert_manager="external")
+    world.add("deployments", cert_manager(args=["--cluster-resource-namespace=kube-system"]))
+    world.add("crds", *crds("cert_manager"))
+
+
+@case("IP-PRE-054", "warning")
+def an_istiod_that_is_not_told_about_inference_pools(world: World) -> None:
+    world.own(sail="external")
+    world.add("deployments", istiod(inference=False))
+    world.add("crds", *crds("sail"))
+
+
+@case("IP-PRE-055")
+def a_second_istio(world: World) -> None:
+    ours = {"inference-platform.io/layer": "sail"}
+    world.add("deployments", deployment("servicemesh-operator3", "istio-system", "manager", "i@sha256:1", labels=ours))
+    world.add("deployments", {**istiod(), "metadata": {**istiod()["metadata"], "namespace": "mesh"}})
+
+
+@case("IP-PRE-060")
+def a_delegated_istio_that_somebody_else_installed(world: World) -> None:
+    world.settings["provider"] = "aws"
+    world.add("deployments", istiod())
+
+
+@case("IP-PRE-060")
+def a_delegated_lws_that_we_installed(world: World) -> None:
+    world.settings["provider"] = "aws"
+    ours = {"inference-platform.io/layer": "lws"}
+    name = "openshift-lws-operator"
+    world.add("deployments", deployment(name, name, "operator", "i@sha256:1", labels=ours))
+
+
+@case("IP-PRE-061")
+def a_policy_that_would_uninstall(world: World) -> None:
+    world.add("engines", engine(sailOperator="Managed"))
+
+
+@case("IP-PRE-061")
+def a_policy_left_out_means_managed(world: World) -> None:
+    found = engine()
+    del found["spec"]["dependencies"]["certManager"]
+    world.add("engines", found)
+
+
+@case("IP-PRE-062")
+def an_engine_without_a_cloud_manager_in_the_plan(world: World) -> None:
+    world.settings["cloud_manager"] = "none"
+    world.add("engines", engine("AWSKubernetesEngine", lws="Managed"))
+
+
+@case("IP-PRE-063")
+def leader_worker_sets_of_users(world: World) -> None:
+    world.settings["ownership_let_go"] = ["lws"]
+    world.add("engines", engine(lws="Managed"))
+    world.add("leader_worker_sets", named("LeaderWorkerSet", "training", "team"))
+
+
+@case("IP-PRE-065")
+def a_crd_of_lws_that_the_operator_did_not_bring(world: World) -> None:
+    world.add("crds", *crds("lws", managedFields=[{"manager": "kubectl"}]))
+
+
+@pytest.mark.parametrize(("spoil", "code", "severity"), CASES)
+def test_a_check_finds_what_it_looks_for_and_no_other_check_does(
+    spoil: Callable[[World], None], code: str, severity: str
+) -> None:
+    world = World()
+    spoil(world)
+    found = world.findings()
+    assert [(finding.code, finding.severity) for finding in found] == [(code, severity)], found
+    assert all((found[0].where, found[0].expected, found[0].found, found[0].remedy))
+
+
+def test_a_good_cluster_has_no_findings() -> None:
+    outcome = World().outcome()
+    assert outcome.findings == []
+    assert {result.status for result in outcome.results} == {"ok", "not asked"}
+
+
+def test_every_check_that_looks_is_provoked() -> None:
+    provoked = {param.values[1] for param in CASES}
+    assert provoked == {check.code for check in CHECKS if check.look}
+
+
+def test_codes_are_unique() -> None:
+    codes = [check.code for check in CHECKS]
+    assert len(set(codes)) == len(codes)
+
+
+def test_a_check_whose_objects_may_not_be_seen_is_unknown_and_says_why() -> None:
+    world = World()
+    world.seen.unseen["nodes"] = "nodes is forbidden"
+    states = {result.check.code: (result.status, result.note) for result in world.outcome().results}
+    assert states["IP-PRE-010"] == ("unknown", "nodes is forbidden")
+    assert states["IP-PRE-011"][0] == "unknown"
+    assert states["IP-PRE-031"][0] == "ok"
+
+
+# ---- neighbours that are fine -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "webhook",
+    [
+        {"clientConfig": {"service": {"name": "gone", "namespace": "cert-manager"}}},
+        {"failurePolicy": "Ignore"},
+        {"clientConfig": {"url": "https://elsewhere"}},
+        {"rules": [{"apiGroups": ["example.org"], "resources": ["widgets"]}]},
+    ],
+    ids=["in a namespace of the platform", "failing open", "outside the cluster", "for other kinds"],
+)
+def test_a_dead_webhook_that_cannot_stop_us_is_let_pass(webhook: dict[str, Any]) -> None:
+    world = World()
+    world.add("validating_webhooks", configuration(**webhook))
+    world.seen.backends.update({("other", "gone"): "no such Service", ("cert-manager", "gone"): "no such Service"})
+    assert world.codes() == []
+
+
+def test_a_quota_on_limits_is_fine_with_defaults() -> None:
+    world = World()
+    a_quota_on_limits(world)
+    world.add("limit_ranges", named("LimitRange", "defaults", "istio-system"))
+    assert world.codes() == []
+
+
+def test_one_load_balancer_with_an_address_is_proof_enough() -> None:
+    world = World()
+    load_balancers_that_wait(world)
+    world.add("load_balancers", named("Service", "b", "x", status={"loadBalancer": {"ingress": [{"ip": "10.1.1.1"}]}}))
+    assert world.codes() == []
+
+
+def test_without_the_platform_lws_operator_its_crd_may_be_anyones() -> None:
+    world = World()
+    world.own(lws="external")
+    world.add("deployments", deployment("lws-controller-manager", "lws-system", "manager", "lws:v0.7.0"))
+    world.add("crds", *crds("lws", managedFields=[{"manager": "helm"}]))
+    assert world.codes() == []
+
+
+def test_a_dependency_that_may_go_is_let_go() -> None:
+    world = World()
+    world.settings["ownership_let_go"] = ["sail"]
+    world.add("engines", engine(sailOperator="Managed"))
+    assert world.codes() == []
+
+
+# ---- what is shown ----------------------------------------------------------------------------------------
+
+
+def test_the_file_has_every_check_and_every_decision() -> None:
+    world = World()
+    somebody_elses_cert_manager(world)
+    content = json.loads(world.outcome().to_json())
+    assert [entry["code"] for entry in content["checks"]] == sorted(check.code for check in CHECKS)
+    finding = next(entry for entry in content["checks"] if entry["code"] == "IP-PRE-050")["findings"][0]
+    assert (
+        finding["found"] == "v1.18.4 by Helm release cert-manager/cert-manager (Deployment cert-manager/cert-manager)"
+    )
+    by_name = {entry["dependency"]: entry for entry in content["ownership"]}
+    assert by_name["cert_manager"]["found"][0]["owner"] == "somebody else"
+    assert by_name["sail"] == {
+        "dependency": "sail",
+        "title": "Istio",
+        "wanted": "default",
+        "resolved": "managed",
+        "reason": "",
+        "found": [],
+        "crds": {},
+    }
+
+
+def test_tables_show_decisions_and_only_what_is_not_ok() -> None:
+    world = World()
+    an_external_cert_manager_newer_than_tested(world)
+    outcome = world.outcome()
+    assert "cert-manager     external  v1.21.1 by Helm release cert-manager/cert-manager  external" in (
+        outcome.ownership_table()
+    )
+    short = outcome.check_table(every=False).splitlines()
+    assert short[0] == f"{len(CHECKS) - 2} of {len(CHECKS)} checks ok"
+    assert [line.split()[0] for line in short[1:]] == ["IP-PRE-022", "IP-PRE-053"]
+    assert len(outcome.check_table(every=True).splitlines()) == len(CHECKS) + 1
