@@ -365,7 +365,7 @@ MODEL_CASES: dict[str, list[Case]] = {
             "override.template.containers",
             pod(livenessProbe={"httpGet": {"port": 8000, "scheme": "HTTPS"}}),
         ),
-        Case(pod(readinessProbe={"httpGet": {"scheme": "HTTP"}}), "override.template.containers"),
+        Case(pod(readinessProbe={"httpGet": {"port": 8000, "scheme": "HTTP"}}), "override.template.containers"),
         Case(
             {"prefill": {}, **pod(livenessProbe={"httpGet": {"port": 8000}})},
             "override.template.containers",

@@ -9,6 +9,7 @@ import pytest
 from inference_platform.findings import Finding
 from inference_platform.models import render
 from inference_platform.sources import Sources
+from tests.unit.models.cases import pod
 
 
 def model(**changes: Any) -> dict[str, Any]:
@@ -39,6 +40,8 @@ def only(findings):
     return of
 
 
+CONFIG = "override.router.scheduler.config"
+CONTAINER = "override.template.containers[0]"
 POOL = {
     "selector": {"matchLabels": {"app": "x"}},
     "targetPorts": [{"number": 8000}],
@@ -97,6 +100,9 @@ BAD = [
         "IP-INV-005",
         "override.router.scheduler.pool.spec.endpointPickerRef.port",
     ),
+    ({"override": {"router": {"scheduler": {"config": {"ref": {"name": "a"}}}}}}, "IP-INV-005", f"{CONFIG}.ref.key"),
+    (pod(livenessProbe={"httpGet": {"scheme": "HTTPS"}}), "IP-INV-005", f"{CONTAINER}.livenessProbe.httpGet.port"),
+    (pod(resources={"limits": {"memory": "32GB"}}), "IP-INV-004", f"{CONTAINER}.resources.limits.memory"),
     ({"router": {"headers": [{"name": "a b", "value": "c"}]}}, "IP-INV-004", "router.headers[0].name"),
     ({"namespace": "Team_A"}, "IP-INV-004", "namespace"),
     ({"namespace": "a" * 64}, "IP-INV-004", "namespace"),

@@ -474,6 +474,9 @@ def test_an_external_pool_takes_the_place_of_the_scheduler(aws):
         ({**TO_ALONE, "matches": [{"headers": [{"name": "a/b", "value": "c"}]}]}, "matches[0].headers[0].name"),
         ({**TO_ALONE, "response_headers": {"add": [{"name": "a:", "value": "c"}]}}, "response_headers.add[0].name"),
         ({**TO_ALONE, "request_headers": {"remove": ["a", "a"]}}, "request_headers.remove"),
+        ({**TO_ALONE, "rewrite": {"hostname": "*.example.com"}}, "rewrite.hostname"),
+        ({"redirect": {"hostname": "Example.com"}}, "redirect.hostname"),
+        ({"redirect": {"status": 308}}, "redirect.status"),
     ],
     ids=str,
 )
