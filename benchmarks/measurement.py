@@ -1,4 +1,4 @@
-"""What a benchmark reports: a time beside the time of what it is compared with, taken in the same run."""
+"""What a benchmark reports: a figure beside that of what it is compared with, taken in the same run."""
 
 from __future__ import annotations
 
@@ -10,37 +10,40 @@ from statistics import median
 class Measurement:
     """One row of the table.
 
-    seconds, reference_seconds: medians in seconds; ratio = seconds / reference_seconds; target: the largest
+    value, reference_value: medians, in `unit`; ratio = value / reference_value; target: the largest
     ratio that is good enough; ok: ratio <= target.
     """
 
     name: str
-    seconds: float
+    value: float
     reference: str
-    reference_seconds: float
+    reference_value: float
     ratio: float
     target: float
     ok: bool
+    unit: str = "s"
 
 
 def compare(
-    name: str, seconds: list[float], reference: str, reference_seconds: list[float], target: float
+    name: str, values: list[float], reference: str, reference_values: list[float], target: float, unit: str = "s"
 ) -> Measurement:
     """Measurement from the samples of both sides, by their medians."""
-    ours, theirs = median(seconds), median(reference_seconds)
+    ours, theirs = median(values), median(reference_values)
     ratio = ours / theirs
-    return Measurement(name, round(ours, 2), reference, round(theirs, 2), round(ratio, 3), target, ratio <= target)
+    return Measurement(
+        name, round(ours, 2), reference, round(theirs, 2), round(ratio, 3), target, ratio <= target, unit
+    )
 
 
 def table(measurements: list[Measurement]) -> str:
     """The measurements as aligned text, one row each."""
-    header = ("what", "seconds", "compared with", "seconds", "ratio", "target", "")
+    header = ("what", "figure", "compared with", "figure", "ratio", "target", "")
     rows = [
         (
             m.name,
-            f"{m.seconds:.2f}",
+            f"{m.value:.2f} {m.unit}",
             m.reference,
-            f"{m.reference_seconds:.2f}",
+            f"{m.reference_value:.2f} {m.unit}",
             f"{m.ratio:.2f}",
             f"<= {m.target:.2f}",
             "ok" if m.ok else "MISSED",

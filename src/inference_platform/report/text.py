@@ -22,6 +22,9 @@ from inference_platform.report.observation import (
 NARROW, WIDE = 80, 100
 """The report is never narrower or wider than this, whatever the terminal says."""
 
+MODELS_SHOWN, PROBLEMS_SHOWN = 20, 20
+"""More of them are counted; the page and report.json have all."""
+
 SHORTEST_BAR, LONGEST_BAR = 4, 16
 GOOD, BAD, OPEN = "\u2713", "\u2717", "\u00b7"
 BAR_FULL, BAR_PARTS = "\u2588", " \u258f\u258e\u258d\u258c\u258b\u258a\u2589"
@@ -102,10 +105,11 @@ def _problems(observation: Observation, pen: _Pen) -> Iterator[str]:
     if not observation.problems:
         return
     yield pen.title("What is wrong")
-    for problem in observation.problems:
+    for problem in observation.problems[:PROBLEMS_SHOWN]:
         lines = pen.wrapped(problem, "    ")
         yield f"  {pen.mark(False)}{lines[0][3:]}"
         yield from lines[1:]
+    yield from _more(len(observation.problems) - PROBLEMS_SHOWN, "problem")
 
 
 def _layers(observation: Observation, pen: _Pen) -> Iterator[str]:
@@ -180,8 +184,16 @@ def _models(observation: Observation, pen: _Pen) -> Iterator[str]:
     yield pen.title("Models", f"{observation.totals['models']} ready")
     if not observation.models:
         yield "    none yet: add an entry to `models` in the inventory and run the playbook again"
-    for model in observation.models:
+    many = len(observation.models) > MODELS_SHOWN
+    models = sorted(observation.models, key=lambda model: model.ready) if many else observation.models
+    for model in models[:MODELS_SHOWN]:
         yield from _model(model, pen)
+    yield from _more(len(observation.models) - MODELS_SHOWN, "model")
+
+
+def _more(count: int, noun: str) -> Iterator[str]:
+    if count > 0:
+        yield f"    and {wording.plural(count, f'more {noun}')}, which report.html shows"
 
 
 def _model(model: Model, pen: _Pen) -> Iterator[str]:

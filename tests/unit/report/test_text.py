@@ -151,3 +151,12 @@ def test_colour_needs_a_terminal_or_a_wish(
     stream: Any, environment: dict[str, str], asked: bool | None, expected: bool
 ) -> None:
     assert wants_colour(stream, environment, asked) is expected
+
+
+def test_of_many_models_those_that_wait_are_shown_and_the_rest_is_counted() -> None:
+    (ready,) = example.observation().models
+    models = tuple(replace(ready, name=f"m{number:03}", ready=number != 77) for number in range(100))
+    text = render_text(replace(example.observation(), models=models))
+    assert text.index("llm/m077") < text.index("llm/m000")
+    assert "and 80 more models, which report.html shows" in text
+    assert "llm/m050" not in text

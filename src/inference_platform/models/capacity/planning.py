@@ -232,7 +232,7 @@ class _Planner:
         known: dict[tuple[Any, ...], list[_Answer]] = {}
         for model, missing in sorted(waiting, key=lambda item: [part.pods.hardest.requests for part in item[1]]):
             answers = known.setdefault(_kind(missing), [])
-            search = Search(missing, self._room, {key: held for key, held in self._holdings.items() if key != model})
+            search = Search(model, missing, self._room, self._holdings)
             earlier = next((answer for answer in answers if self._does_for(answer, model, missing, search)), None)
             if earlier is not None:
                 self._stops[model] = earlier.stop

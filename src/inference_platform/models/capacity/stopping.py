@@ -30,9 +30,13 @@ class Missing:
 
 
 class Search:
-    """Tries out what fits when models stop. The room is left as it was after each question."""
+    """Tries out what fits when models stop. The room is left as it was after each question.
 
-    def __init__(self, missing: Sequence[Missing], room: Room, holdings: Mapping[Key, Holding]) -> None:
+    ``model`` is the one that is missing something; it does not stop for itself.
+    """
+
+    def __init__(self, model: Key, missing: Sequence[Missing], room: Room, holdings: Mapping[Key, Holding]) -> None:
+        self._model = model
         self._missing = missing
         self._room = room
         self._holdings = holdings
@@ -54,7 +58,8 @@ class Search:
         ``order`` says which model is rather stopped than another.
         """
         wanted = frozenset[int]().union(*self._eligible)
-        candidates = sorted((key for key in self._holdings if self._nodes_of(key) & wanted), key=order)
+        others = (key for key in self._holdings if key != self._model)
+        candidates = sorted((key for key in others if self._nodes_of(key) & wanted), key=order)
         if not self.enough(candidates):
             return None
         for key in candidates:
