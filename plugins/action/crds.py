@@ -28,6 +28,7 @@ class ActionModule(PlatformAction):
         "directory": {"type": "path"},
         "mirror": {"type": "str"},
         "cache": {"type": "path"},
+        "adopted": {"type": "list", "elements": "str", "default": []},
         "timeout_seconds": {"type": "int", "default": 300},
     }
 
@@ -48,7 +49,8 @@ class ActionModule(PlatformAction):
         # One label only: operators that adopt a CRD overwrite the usual ones.
         labels = {"inference-platform.io/layer": arguments["layer"]}
         cluster = self.connect(arguments)
-        outcome = crds.apply_crds(cluster, files, check=self.check, labels=labels)
+        force = arguments["layer"] in arguments["adopted"]
+        outcome = crds.apply_crds(cluster, files, check=self.check, labels=labels, force=force)
         if outcome.changes and not outcome.errors and not self.check:
             line = Waiting(Display())
             gate.wait(

@@ -24,6 +24,7 @@ class ActionModule(PlatformAction):
         "common_values": {"type": "dict", "default": {}},
         "extra_values": {"type": "dict", "default": {}},
         "certificates": {"type": "list", "elements": "dict", "default": []},
+        "adopted": {"type": "list", "elements": "str", "default": []},
         "charts": {"type": "path"},
         "helm": {"type": "path"},
     }
@@ -41,7 +42,13 @@ class ActionModule(PlatformAction):
                 if source["release"] == entry["name"]:
                     values[source["value"]] = read_certificate(cluster, source, check=self.check)
             wanted = release.Release(entry["name"], entry["namespace"], charts / entry["chart"], values)
-            outcome = release.install(cluster, wanted, helm=arguments["helm"] or None, check=self.check)
+            outcome = release.install(
+                cluster,
+                wanted,
+                helm=arguments["helm"] or None,
+                check=self.check,
+                adopt=entry["name"] in arguments["adopted"],
+            )
             outcomes.append((entry["name"], outcome))
         return {
             "changed": any(outcome.changed for _, outcome in outcomes),

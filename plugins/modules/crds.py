@@ -35,6 +35,11 @@ options:
   cache:
     description: Folder for downloaded files. Empty takes the user's cache folder.
     type: path
+  adopted:
+    description: Layers that may take over CRDs which somebody else applied.
+    type: list
+    elements: str
+    default: []
   timeout_seconds:
     description: Seconds after which the run fails when new CRDs are not served.
     type: int

@@ -43,6 +43,11 @@ options:
     type: list
     elements: dict
     default: []
+  adopted:
+    description: Names of releases that may take over objects of other releases, or of none.
+    type: list
+    elements: str
+    default: []
   charts:
     description: Folder of the charts. Default is the one of this project.
     type: path

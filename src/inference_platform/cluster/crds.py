@@ -31,8 +31,10 @@ from inference_platform.cluster import errors
 from inference_platform.cluster.apply import CREATE, UPDATE, ApplyResult, Change, ObjectError
 from inference_platform.cluster.client import Cluster
 from inference_platform.cluster.objects import STAMP, Object, Ref, same_content, stamp_of
+from inference_platform.preflight.data import version_of
 
 API_VERSION, KIND = "apiextensions.k8s.io/v1", "CustomResourceDefinition"
+_BUNDLE = "gateway.networking.k8s.io/bundle-version"
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _DOWNLOAD_SECONDS, _DOWNLOAD_ATTEMPTS = 30, 4
 
@@ -133,6 +135,8 @@ def _apply_one(
     live = cluster.get(API_VERSION, KIND, crd.name)
     if live is not None and (dropped := dropped_versions(wanted, live)):
         return ObjectError(ref, _dropped_message(ref, dropped, wanted))
+    if live is not None and (newer := newer_bundle(wanted, live)):
+        return ObjectError(ref, _downgrade_message(ref, newer, bundle_of(wanted)))
     after = cluster.apply(wanted, force=force, dry_run=check)
     if live is not None and same_content(live, after):
         return None
@@ -153,6 +157,25 @@ def _dropped_message(ref: Ref, dropped: list[str], wanted: Object) -> str:
         f"Objects may still be stored as {versions} and would be lost. Rewrite them "
         f"(`kubectl get {plural}.{group} -A -o json | kubectl replace -f -`), take {versions} out of "
         f"status.storedVersions, then re-run."
+    )
+
+
+def newer_bundle(wanted: Object, live: Object) -> str:
+    """The bundle version of a live Gateway API CRD that is newer than the wanted one, else "" (operators.md 4.1)."""
+    found, new = bundle_of(live), bundle_of(wanted)
+    numbers, wanted_numbers = version_of(found), version_of(new)
+    return found if numbers and wanted_numbers and numbers > wanted_numbers else ""
+
+
+def bundle_of(crd: Object) -> str:
+    """The bundle version of a Gateway API CRD, "" for others."""
+    return str((crd["metadata"].get("annotations") or {}).get(_BUNDLE, ""))
+
+
+def _downgrade_message(ref: Ref, found: str, wanted: str) -> str:
+    return (
+        f"{ref}: expected Gateway API {wanted} or older, found {found}. It is never downgraded: set "
+        "ownership.gateway_api to auto or external, and the newer one is kept and used."
     )
 
 

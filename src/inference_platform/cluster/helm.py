@@ -69,11 +69,17 @@ def version(program: str) -> tuple[int, int] | None:
     return (int(match[1]), int(match[2])) if match else None
 
 
-def upgrade(program: str, cluster: Cluster, release: Release, sleep: Callable[[float], None]) -> tuple[str, int]:
-    """Runs `helm upgrade --install`, again after transient errors; the manifest and revision that are now installed."""
+def upgrade(
+    program: str, cluster: Cluster, release: Release, sleep: Callable[[float], None], *, adopt: bool = False
+) -> tuple[str, int]:
+    """Runs `helm upgrade --install`, again after transient errors; the manifest and revision that are now installed.
+
+    adopt  take over objects of other releases, or of none
+    """
     command = [
         *(program, "upgrade", "--install", release.name, str(release.chart), "--namespace", release.namespace),
         *("--values", "-", "--history-max", str(_HISTORY), "--disable-openapi-validation", "--output", "json"),
+        *(("--take-ownership",) if adopt else ()),
         *(("--kube-context", cluster.access.context) if cluster.access.context else ()),
     ]
     for attempt in range(1, _ATTEMPTS + 1):

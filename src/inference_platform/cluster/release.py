@@ -10,6 +10,8 @@ What differs, and what is done:
   custom resources (it merges those without looking at the live object), so these get a merge patch by us.
 - *a field that another manager took by server-side apply* (an operator that adopted the object): left alone, noted.
 - *the last upgrade failed*: `helm upgrade` works on top of it and is run again.
+- *an object whose deletion takes other things with it would go* (LeaderWorkerSetOperator, Kserve): refused before helm
+  runs; see catalog/preflight.yml, `protected`.
 - *an upgrade was interrupted* (a pending revision): helm refuses every further upgrade.  After `STALE_SECONDS`
   without an end the pending revision is marked failed, as helm itself would have done, and the upgrade is run.  No
   rollback: it would restart every pod twice.  A younger one is waited for: another run may be at work.
@@ -39,6 +41,7 @@ from inference_platform.cluster.helm import STALE_SECONDS
 from inference_platform.cluster.helm import Release as Release
 from inference_platform.cluster.helm import ReleaseError as ReleaseError
 from inference_platform.cluster.objects import Object, Ref
+from inference_platform.preflight import protected
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _OWN_MANAGERS = ("helm", FIELD_MANAGER)
@@ -106,12 +109,14 @@ def install(
     *,
     helm: str | None = None,
     check: bool = False,
+    adopt: bool = False,
     sleep: Callable[[float], None] = time.sleep,
 ) -> ReleaseResult:
     """Makes the release be what the chart and values say.  Raises ReleaseError.
 
     helm   path of the helm program; None means $INFERENCE_PLATFORM_HELM, then PATH
     check  says what would change, from `helm template` and the live objects; writes nothing
+    adopt  take over objects of this name that somebody else made
     """
     result = ReleaseResult(release.name, release.namespace)
     stored = _settled(cluster, release, result, check=check, sleep=sleep)
@@ -133,12 +138,13 @@ def install(
         return result
     result.action = UPGRADE if stored else INSTALL
     program = helm_program.find(helm)
-    if check:
-        manifest = helm_program.template(program, cluster, release, upgrade=stored is not None)
-    else:
-        manifest, result.revision = helm_program.upgrade(program, cluster, release, sleep)
-    wanted = parse_manifest(manifest, release.namespace, cluster)
     old = parse_manifest(stored.manifest, release.namespace, cluster) if stored else []
+    if check or protected.holds(old):
+        manifest = helm_program.template(program, cluster, release, upgrade=stored is not None)
+        refuse_losses(release, old, parse_manifest(manifest, release.namespace, cluster))
+    if not check:
+        manifest, result.revision = helm_program.upgrade(program, cluster, release, sleep, adopt=adopt)
+    wanted = parse_manifest(manifest, release.namespace, cluster)
     result.changes = _manifest_changes(old, wanted, drift)
     if not check:
         new = {Ref.of(obj): obj for obj in wanted}
@@ -146,6 +152,16 @@ def install(
             if item.is_custom() and (obj := new.get(item.ref)):
                 _repair(cluster, Drift(item.ref, obj, item.live, item.differences), check=False)
     return result
+
+
+def refuse_losses(release: Release, before: list[Object], after: list[Object]) -> None:
+    """Raises ReleaseError when more would be lost than the objects of the release."""
+    losses = protected.losses(before, after)
+    if losses:
+        raise ReleaseError(
+            f"{release}: expected objects with more behind them to stay, found that {'; '.join(losses)}. Nothing was "
+            "changed. Take the value back; to remove this on purpose, delete the object by hand first."
+        )
 
 
 # ---- what Helm stored -------------------------------------------------------------------------------------

@@ -190,3 +190,21 @@ def test_an_unchanged_crd_is_not_even_read(api: FakeApi, cluster: Cluster) -> No
         raise AssertionError("read although nothing changed")
 
     assert not crds.apply_crds(cluster, [crds.CrdFile(NAME, "the-sha", read)]).changed
+
+
+@pytest.mark.parametrize(("live", "wanted", "refused"), [("v1.5.1", "v1.4.0", True), ("v1.4.0", "v1.4.1", False)])
+def test_gateway_api_is_never_downgraded(api: FakeApi, cluster: Cluster, live: str, wanted: str, refused: bool) -> None:
+    name, marks = "gateways.gateway.networking.k8s.io", "gateway.networking.k8s.io/bundle-version"
+
+    def bundle(version: str) -> dict[str, Any]:
+        found = crd(name)
+        return {**found, "metadata": {"name": name, "annotations": {marks: version}}}
+
+    api.put(bundle(live))
+    found = crds.apply_crds(cluster, [bundle(wanted)], force=True)
+    assert bool(found.errors) == refused
+    assert api.stored("CustomResourceDefinition", name)["metadata"]["annotations"][marks] == (
+        live if refused else wanted
+    )
+    if refused:
+        assert "expected Gateway API v1.4.0 or older, found v1.5.1. It is never downgraded" in str(found.errors[0])

@@ -162,6 +162,47 @@ def test_a_first_install_calls_helm_with_values_by_standard_input(
     assert "--wait" not in call["args"]
 
 
+def test_what_somebody_else_made_is_taken_over_only_when_told_so(
+    cluster: Cluster, wanted: Release, fake_helm: FakeHelm
+) -> None:
+    release.install(cluster, wanted, helm=fake_helm.path)
+    release.install(cluster, wanted, helm=fake_helm.path, adopt=True)
+    assert ["--take-ownership" in call["args"] for call in fake_helm.calls] == [False, True]
+
+
+LWS = """---
+apiVersion: operator.openshift.io/v1
+kind: LeaderWorkerSetOperator
+metadata: {name: cluster}
+spec: {managementState: %s}
+"""
+
+
+@pytest.mark.parametrize("manifest", [MANIFEST, MANIFEST + LWS % "Removed"], ids=["left out", "set to Removed"])
+@pytest.mark.parametrize("check", [False, True])
+def test_an_upgrade_that_takes_other_things_with_it_is_refused_before_helm_runs(
+    api: FakeApi, cluster: Cluster, wanted: Release, fake_helm: FakeHelm, manifest: str, check: bool
+) -> None:
+    api.put({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "n"}})
+    api.kinds.append(("operator.openshift.io/v1", "LeaderWorkerSetOperator", "leaderworkersetoperators", False))
+    api.put(record(wanted, manifest=MANIFEST + LWS % "Managed"))
+    fake_helm.answer(manifest)
+    other = Release(wanted.name, wanted.namespace, wanted.chart, {"a": "c"})
+    with pytest.raises(ReleaseError, match="every LeaderWorkerSet of the cluster would be deleted"):
+        release.install(cluster, other, helm=fake_helm.path, check=check)
+    assert [call["args"][0] for call in fake_helm.calls] == ["template"]
+
+
+def test_an_upgrade_that_keeps_what_others_depend_on_goes_on(
+    api: FakeApi, cluster: Cluster, wanted: Release, fake_helm: FakeHelm
+) -> None:
+    api.kinds.append(("operator.openshift.io/v1", "LeaderWorkerSetOperator", "leaderworkersetoperators", False))
+    api.put(record(wanted, manifest=MANIFEST + LWS % "Managed"))
+    fake_helm.answer(MANIFEST + LWS % "Managed")
+    other = Release(wanted.name, wanted.namespace, wanted.chart, {"a": "c"})
+    assert release.install(cluster, other, helm=fake_helm.path).action == "upgrade"
+
+
 def test_check_mode_renders_locally_and_writes_nothing(
     api: FakeApi, cluster: Cluster, wanted: Release, fake_helm: FakeHelm
 ) -> None:
