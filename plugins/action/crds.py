@@ -29,6 +29,7 @@ class ActionModule(PlatformAction):
         "mirror": {"type": "str"},
         "cache": {"type": "path"},
         "adopted": {"type": "list", "elements": "str", "default": []},
+        "wait": {"type": "bool", "default": True},
         "timeout_seconds": {"type": "int", "default": 300},
     }
 
@@ -51,7 +52,7 @@ class ActionModule(PlatformAction):
         cluster = self.connect(arguments)
         force = arguments["layer"] in arguments["adopted"]
         outcome = crds.apply_crds(cluster, files, check=self.check, labels=labels, force=force)
-        if outcome.changes and not outcome.errors and not self.check:
+        if arguments["wait"] and outcome.changes and not outcome.errors and not self.check:
             line = Waiting(Display())
             gate.wait(
                 cluster,

@@ -40,6 +40,10 @@ options:
     type: list
     elements: str
     default: []
+  wait:
+    description: Wait until new CRDs are served. Not needed where the gate of the layer follows at once.
+    type: bool
+    default: true
   timeout_seconds:
     description: Seconds after which the run fails when new CRDs are not served.
     type: int
