@@ -17,6 +17,9 @@ from inference_platform.platform.gates import fill
 PROVIDERS = sorted(load().releases["3.4"]["providers"])
 
 
+DEPENDENCIES = ("gateway_api", "cert_manager", "sail", "lws")
+
+
 def names(plan: Plan) -> list[str]:
     return [layer.name for layer in plan.layers]
 
@@ -387,7 +390,6 @@ def test_our_own_lws_beside_the_3_5_cloud_manager_is_refused_with_the_nearest_th
 @pytest.mark.parametrize(
     ("settings", "path"),
     [
-        ({"provider": "azure", "ownership": {"sail": "delegated"}}, "ownership.sail"),
         ({"provider": "aws", "ownership": {"cert_manager": "delegated"}}, "ownership.cert_manager"),
         ({"provider": "aws", "cloud_manager": "none", "ownership": {"sail": "delegated"}}, "ownership.sail"),
         ({"provider": "generic", "ownership": {"gateway_api": "delegated"}}, "ownership.gateway_api"),
@@ -397,6 +399,27 @@ def test_what_cannot_be_delegated_is_refused(settings, path):
     (finding,) = refusals(platform_release="3.4", **settings)
     assert (finding.code, finding.where) == ("IP-PLT-006", path)
     assert "managed" in finding.remedy
+
+
+def test_the_cloud_manager_of_the_3_4_line_can_be_given_everything(plan_for):
+    plan = plan_for("azure", ownership=dict.fromkeys(DEPENDENCIES, "delegated"))
+    order = names(plan)
+    assert all(order.index("cloud_manager") < order.index(name) < order.index("pki") for name in DEPENDENCIES)
+    policies = {entry["managementPolicy"] for entry in plan.engine["spec"]["dependencies"].values()}
+    assert policies == {"Managed"}
+    assert [layer.releases + layer.crds for layer in plan.layers if layer.name in DEPENDENCIES] == [[]] * 4
+
+
+@pytest.mark.parametrize("name", ["gateway_api", "cert_manager"])
+def test_one_delegated_dependency_leaves_the_other_before_the_cloud_manager(plan_for, name):
+    order = names(plan_for("azure", ownership={name: "delegated"}))
+    (other,) = {"gateway_api", "cert_manager"} - {name}
+    assert order.index(other) < order.index("cloud_manager") < order.index(name)
+
+
+def test_what_is_to_be_found_out_is_the_default_until_then(plan_for):
+    assert plan_for("azure", ownership={"sail": "auto"}) == plan_for("azure")
+    assert plan_for("aws", ownership={"sail": "auto"}) == plan_for("aws")
 
 
 def test_the_nearest_combination_of_a_refusal_really_works(plan_for):

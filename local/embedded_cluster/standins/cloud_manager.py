@@ -104,9 +104,14 @@ class CloudManager(Controller):
         found += self.dependency_crds(dependency, source)
         charts = [dependency.operator, dependency.instance] if managed else [dependency.operator]
         for chart in filter(None, charts):
-            for document in await self.rendered(chart, namespace):
+            for document in map(self.as_in_the_image, await self.rendered(chart, namespace)):
                 found.append(self.prepared(rules.placed(document, namespace), Step(), source))
         return found
+
+    def as_in_the_image(self, document: dict[str, Any]) -> dict[str, Any]:
+        """An object under the name that it has in the charts of this line's image, if ours has another one."""
+        name = self.values["renamed"].get(f"{document['kind']} {document['metadata']['name']}")
+        return {**document, "metadata": {**document["metadata"], "name": name}} if name else document
 
     def namespace(self, name: str, source: Mapping[str, Any]) -> Desired:
         """A Namespace: labelled and annotated, without owner (observed-operators.md 2.5)."""

@@ -232,6 +232,7 @@ def _plan(choice: _Choice, catalog: Catalog) -> Plan:
 
 def _facts_of(layer: Mapping[str, Any], choice: _Choice) -> dict[str, str]:
     facts = {
+        **choice.ownership,
         "release": choice.release["release"],
         "distribution": choice.distribution,
         "provider": choice.provider,
