@@ -34,7 +34,7 @@ def host_port(port: int) -> int:
 
 
 def launch(args: list[str], env: dict[str, str], pod: str, configuration: Path, address: str) -> Launch:
-    """Envoy's command line; makes the folder with an empty configuration.
+    """Envoy's command line; makes the folder with an empty configuration, or leaves that of an earlier start.
 
     `args` and `env` are those of the pod, `address` its loopback address. Raises ValueError for arguments that the
     proxy's agent does not take.
@@ -45,7 +45,8 @@ def launch(args: list[str], env: dict[str, str], pod: str, configuration: Path, 
     for name in ("eds", "rds"):
         (configuration / name).mkdir(parents=True, exist_ok=True, mode=0o700)
     for name in (LISTENERS_FILE, CLUSTERS_FILE):
-        write_private(configuration / name, json.dumps({"resources": []}))
+        if not (configuration / name).exists():  # what istiod wrote it does not write again
+            write_private(configuration / name, json.dumps({"resources": []}))
     bootstrap = write_private(configuration / "bootstrap.json", json.dumps(_bootstrap(pod, configuration, address)))
     threads = env.get("ISTIO_CPU_LIMIT") or DEFAULT_THREADS
     argv = [str(program()), "--config-path", str(bootstrap), "--disable-hot-restart", "--concurrency", threads]
