@@ -70,6 +70,19 @@ def test_every_admission_rule_is_checked_before(number):
     assert page.caught(f"admission {number}")
 
 
+@pytest.mark.parametrize("rule", RULES.all, ids=lambda rule: rule.code)
+def test_the_page_says_what_to_do_about_every_rule(rule):
+    assert page.remedies(rule)
+    assert all(remedy.endswith((".", "…", "?")) for remedy in page.remedies(rule))
+
+
+def test_what_to_do_on_the_page_is_what_findings_say(findings):
+    (rule,) = (rule for rule in RULES.all if rule.code == "IP-MOD-009")
+    bad = [model(uri="s3://a/b", revision="x"), model(uri="hf://a/b:x", revision="y")]
+    said = {one.remedy for entry in bad for one in findings(entry) if one.code == rule.code}
+    assert said == set(page.remedies(rule))
+
+
 def test_there_are_42_mistakes_and_no_rule_catches_another():
     assert list(page.MISTAKES) == list(range(1, 43))
     named = {what for rule in RULES.all for what in rule.catches}

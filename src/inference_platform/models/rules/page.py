@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 import re
-from collections.abc import Callable, Sequence
+import textwrap
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 from inference_platform.findings import WARNING
 from inference_platform.models.rules import RULES
-from inference_platform.models.rules.engine import CLUSTER, INVENTORY, MODEL, SCHEMA, SPEC, Rule
+from inference_platform.models.rules.engine import CLUSTER, INVENTORY, MODEL, SCHEMA, SPEC, Objection, Rule
+from inference_platform.problems import MISSING, NOT_ALLOWED, RENAMED, UNKNOWN_KEY, WRONG_TYPE
 
 Table = Callable[[tuple[str, ...], Sequence[tuple[str, ...]]], str]
 
 TITLE = "Rules of the model language"
 INTRODUCTION = (
-    "What is checked about models before a cluster is touched, beside the types and keys of the schema. Every finding "
-    "names file and line, what was expected, what was found and what to do. Errors stop the run before any write; "
-    "warnings are told. Rules of the scheduler (IP-SCH) are listed in [scheduler-strategies](scheduler-strategies.md)."
+    "What is checked about models before a cluster is touched. Every finding names file and line, what was expected, "
+    "what was found and what to do; an ellipsis below stands for what a finding fills in. Errors stop the run before "
+    "any write; warnings are told. Rules of the scheduler (IP-SCH) are listed in "
+    "[scheduler-strategies](scheduler-strategies.md)."
 )
-
 _PLACES = {
     SCHEMA: "schema",
     MODEL: "entry",
@@ -25,6 +30,25 @@ _PLACES = {
     INVENTORY: "all models together",
     CLUSTER: "facts of a live cluster",
 }
+
+# Codes that hold for every key of every schema.
+_GENERAL = {
+    UNKNOWN_KEY: ("The key is one that the schema knows.", "Correct its name, or remove it."),
+    RENAMED: ("The key has its present name.", "Write the new name."),
+    WRONG_TYPE: ("The value is of the kind that the key takes.", "Set it to what is expected."),
+    NOT_ALLOWED: ("The value is one that the key takes.", "Set it to what is expected."),
+    MISSING: ("A key that is needed is there.", "Add it."),
+}
+# Rules without a check of their own are checked by the schema, or while layers are merged.
+_OF_THE_SCHEMA = "Set it to what is expected."
+_OF_LAYERS = {
+    "IP-MOD-007": "Remove it from model_defaults.",
+    "IP-MOD-012": "Correct the name, or add the profile to model_profiles.",
+    "IP-MOD-013": "Remove it from the profile.",
+}
+_OF_THE_FINDING = "Do as the finding says."
+_PLACE_OF_REMEDY = list(Objection.__dataclass_fields__).index("remedy")
+_FACTS = re.compile(r"\s*\(models\.md [^)]*\)|\s*;?\s*models\.md [\d.]+(, [\d.]+)*")
 
 # What users get wrong, with the numbers that rules carry in ``catches``.
 MISTAKES = {
@@ -88,7 +112,10 @@ def body(table: Table) -> str:
     return "\n\n".join(
         (
             "## Rules",
-            table(("code", "severity", "looks at", "what holds"), [_row(rule) for rule in rules]),
+            table(
+                ("code", "severity", "looks at", "what holds", "why", "what to do", "catches"),
+                [*_general_rows(), *(_row(rule) for rule in rules)],
+            ),
             "## Mistakes and where they are caught",
             table(("mistake", "code"), [(text, caught(f"mistake {number}")) for number, text in MISTAKES.items()]),
             "## Admission rules of KServe and where they are checked first",
@@ -107,8 +134,52 @@ def caught(what: str) -> str:
     )
 
 
+def remedies(rule: Rule) -> list[str]:
+    """What the objections of a rule say to do, as its source has it; an ellipsis stands for what they fill in."""
+    if rule.check is None:
+        return [_OF_LAYERS.get(rule.code, _OF_THE_SCHEMA)]
+    return list(dict.fromkeys(_remedies(rule.check, set()))) or [_OF_THE_FINDING]
+
+
+def _remedies(function: Callable[..., Any], seen: set[Callable[..., Any]]) -> Iterator[str]:
+    """Also of the helpers that ``function`` calls, which are in the modules of the rules."""
+    seen.add(function)
+    for call in ast.walk(ast.parse(textwrap.dedent(inspect.getsource(function)))):
+        if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name):
+            continue
+        if call.func.id == Objection.__name__:
+            yield from _texts(call.args[_PLACE_OF_REMEDY])
+            continue
+        helper = function.__globals__.get(call.func.id)
+        if inspect.isfunction(helper) and helper.__module__.startswith(__package__ or "") and helper not in seen:
+            yield from _remedies(helper, seen)
+
+
+def _texts(node: ast.expr) -> Iterator[str]:
+    if isinstance(node, ast.Constant):
+        yield str(node.value)
+    elif isinstance(node, ast.JoinedStr):
+        yield "".join(str(part.value) if isinstance(part, ast.Constant) else "…" for part in node.values)
+    elif isinstance(node, ast.IfExp):
+        yield from _texts(node.body)
+        yield from _texts(node.orelse)
+
+
+def _general_rows() -> list[tuple[str, ...]]:
+    return [(f"`{code}`", "error", "schema", holds, "", what, "") for code, (holds, what) in _GENERAL.items()]
+
+
 def _row(rule: Rule) -> tuple[str, ...]:
-    return f"`{rule.code}`", "warning" if rule.severity == WARNING else "error", _PLACES[rule.scope], rule.title
+    why = " ".join((inspect.getdoc(rule.check) or "").split()) if rule.check else ""
+    return (
+        f"`{rule.code}`",
+        "warning" if rule.severity == WARNING else "error",
+        _PLACES[rule.scope],
+        rule.title,
+        _FACTS.sub("", why).replace("``", "`"),
+        " ".join(remedies(rule)),
+        ", ".join(rule.catches),
+    )
 
 
 def _as_codes(text: str) -> str:
