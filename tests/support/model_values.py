@@ -40,11 +40,13 @@ def entries(draw: Draw, known: list[Mapping[str, Any]]) -> dict[str, Any]:
 
 @some.composite
 def routes(draw: Draw) -> dict[str, Any]:
-    """An entry of ``model_routes`` whose backends are often models that there are."""
+    """An entry of ``model_routes`` whose backends are in namespaces that there are, and often models that there are."""
     route = draw_value(draw, inlined_schema("traffic")["properties"]["model_routes"]["items"], "route")
     route |= {"name": draw(some.sampled_from(NAMES)), "namespace": draw(some.sampled_from(NAMESPACES))}
     for rule in route["rules"]:
         for backend in [*rule.get("backends", []), *([rule["mirror"]] if "mirror" in rule else [])]:
+            if "namespace" in backend:
+                backend["namespace"] = draw(some.sampled_from(NAMESPACES))
             if "model" in backend:
                 backend["model"] = draw(some.sampled_from(NAMES))
     return dict(route)
