@@ -7,6 +7,11 @@ from pathlib import Path
 
 import pytest
 from embedded_cluster import tools
+from hypothesis import settings
+
+# Random examples are the same in every run, however slow the machine is. HYPOTHESIS_PROFILE=default looks for new ones.
+settings.register_profile("steady", derandomize=True, database=None, deadline=None, print_blob=False)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
 
 
 @pytest.fixture(scope="session")

@@ -22,7 +22,7 @@ from inference_platform.models import render
 from inference_platform.platform import resolve
 from tests.support.clusters import running_cluster, wait_for
 from tests.support.crd_schema import UPSTREAM_VARIABLE, CrdIndex, upstream_crds, upstream_files
-from tests.support.model_values import NAMES, NAMESPACES, STEADY, entries, groups, routes
+from tests.support.model_values import NAMES, NAMESPACES, entries, groups, routes
 from tests.unit.models.cases import MODEL_CASES, model
 
 pytestmark = pytest.mark.cluster
@@ -31,7 +31,7 @@ PLATFORM = resolve({"platform_release": "3.4", "provider": "aws"}).to_dict()
 KNOWN = [model(**case.good) for cases in MODEL_CASES.values() for case in cases]
 GROUPS = ("serving.kserve.io", "gateway.networking.k8s.io", "inference.networking")
 
-steady = settings(STEADY, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
+unhurried = settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 
 
 class Server:
@@ -74,7 +74,7 @@ def test_the_server_takes_what_is_known_to_be_right(server: Server) -> None:
 
 
 def test_the_server_takes_every_entry_that_is_not_refused(server: Server) -> None:
-    @settings(steady, max_examples=80)
+    @settings(unhurried, max_examples=80)
     @given(entry=entries(KNOWN))
     def try_one(entry: dict[str, Any]) -> None:
         result = render([entry], {}, PLATFORM)
@@ -87,7 +87,7 @@ def test_the_server_takes_every_entry_that_is_not_refused(server: Server) -> Non
 
 
 def test_the_server_takes_every_route_and_group_that_is_not_refused(server: Server) -> None:
-    @settings(steady, max_examples=80)
+    @settings(unhurried, max_examples=80)
     @given(found=some.lists(routes(), max_size=1), described=some.lists(groups(), max_size=1))
     def try_one(found: list[Any], described: list[Any]) -> None:
         traffic = {"traffic": {"group": "chat", "weight": 50}} if described else {}

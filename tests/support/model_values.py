@@ -6,14 +6,10 @@ import copy
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from hypothesis import settings
 from hypothesis import strategies as some
 
 from inference_platform.schema import inlined_schema
 from tests.support.schema_values import draw_value, is_described
-
-#: The same examples in every run, however slow the machine is.
-STEADY = settings(derandomize=True, database=None, deadline=None)
 
 Draw = Callable[[some.SearchStrategy[Any]], Any]
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as some
 from inference_platform.findings import errors
 from inference_platform.models import RenderResult, render
 from inference_platform.platform import resolve
-from tests.support.model_values import NAMES, STEADY, entries, groups, places, replaced, routes
+from tests.support.model_values import NAMES, entries, groups, places, replaced, routes
 from tests.unit.models.cases import MODEL_CASES, model
 
 Refusals = Callable[[Iterable[dict[str, Any]]], list[str]]
@@ -27,7 +27,7 @@ KNOWN = [model(**case.good) for cases in MODEL_CASES.values() for case in cases]
 JUNK = [None, "", "x", " ", 0, -1, 2**40, 1.5, float("nan"), True, [], ["x"], {}, {"x": 1}, "{{ x }}", "a\nb", "\x00"]
 CODE = re.compile(r"IP-[A-Z]{3}-\d{3}\Z")
 
-steady = settings(STEADY, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
+unhurried = settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 nested = some.recursive(
     some.sampled_from(JUNK), lambda inside: some.lists(inside) | some.dictionaries(some.text(max_size=5), inside)
 )
@@ -44,7 +44,7 @@ def answered(result: RenderResult, refusals: Refusals) -> bool:
     return True
 
 
-@settings(steady, max_examples=150)
+@settings(unhurried, max_examples=150)
 @given(entry=entries(KNOWN))
 def test_an_entry_that_follows_the_schema_is_refused_with_a_code_or_is_real(refusals, entry):
     result = render([entry], {}, PLATFORM)
@@ -52,20 +52,20 @@ def test_an_entry_that_follows_the_schema_is_refused_with_a_code_or_is_real(refu
         assert render([entry], {}, PLATFORM).objects == result.objects
 
 
-@settings(steady, max_examples=200)
+@settings(unhurried, max_examples=200)
 @given(data=some.data(), known=some.sampled_from(KNOWN), junk=some.sampled_from(JUNK))
 def test_junk_at_any_place_is_refused_with_a_code_or_is_real(refusals, data, known, junk):
     place = data.draw(some.sampled_from(places(known)))
     answered(render([replaced(known, place, junk)], {}, PLATFORM), refusals)
 
 
-@settings(steady, max_examples=100)
+@settings(unhurried, max_examples=100)
 @given(junk=nested)
 def test_anything_at_all_is_refused_with_a_code(refusals, junk):
     assert not answered(render([junk], {}, PLATFORM), refusals)
 
 
-@settings(steady, max_examples=100)
+@settings(unhurried, max_examples=100)
 @given(found=some.lists(routes(), max_size=1), described=some.lists(groups(), max_size=1), weight=some.integers(0, 100))
 def test_routes_and_groups_that_follow_the_schema_are_refused_with_a_code_or_are_real(
     refusals, found, described, weight
@@ -78,7 +78,7 @@ def test_routes_and_groups_that_follow_the_schema_are_refused_with_a_code_or_are
 def test_enough_random_entries_are_accepted_to_mean_something():
     accepted = []
 
-    @settings(steady, max_examples=100)
+    @settings(unhurried, max_examples=100)
     @given(entry=entries(KNOWN))
     def look(entry: dict[str, Any]) -> None:
         accepted.append(not errors(render([entry], {}, PLATFORM).findings))
