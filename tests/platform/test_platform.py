@@ -51,7 +51,16 @@ def test_service_offers_its_ports(objects: Any, service: dict[str, Any]) -> None
     found = objects("v1", "Service").get((service["namespace"], service["name"]))
     assert found is not None, "the Service does not exist"
     assert found["spec"]["type"] == service["type"]
-    assert {port["port"] for port in found["spec"]["ports"]} >= set(service["ports"])
+    wanted = {*service["ports"], *listener_ports(objects, service)}
+    assert {port["port"] for port in found["spec"]["ports"]} >= wanted
+
+
+def listener_ports(objects: Any, service: dict[str, Any]) -> list[int]:
+    """The ports that the Gateway behind a Service listens on; none for other Services."""
+    if "gateway" not in service:
+        return []
+    gateway = objects("gateway.networking.k8s.io/v1", "Gateway")[service["namespace"], service["gateway"]]
+    return [listener["port"] for listener in gateway["spec"]["listeners"]]
 
 
 def test_crd_is_established(objects: Any, crd: str) -> None:
