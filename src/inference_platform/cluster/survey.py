@@ -40,6 +40,7 @@ class Read:
 
 
 _ADMISSION = "admissionregistration.k8s.io/v1"
+_NOT_OF_MODELS = "app.kubernetes.io/part-of!=llminferenceservice"
 _ENGINES = "infrastructure.opendatahub.io/v1alpha1"
 
 #: What is listed.  Kinds that the cluster does not serve have no objects.
@@ -47,7 +48,7 @@ READS: tuple[Read, ...] = (
     Read("nodes", "v1", "Node"),
     Read("pods", "v1", "Pod", field_selector="status.phase!=Succeeded,status.phase!=Failed"),
     Read("namespaces", "v1", "Namespace"),
-    Read("deployments", "apps/v1", "Deployment"),
+    Read("deployments", "apps/v1", "Deployment", label_selector=_NOT_OF_MODELS),
     Read("crds", crds.API_VERSION, crds.KIND, metadata_only=True),
     Read("validating_webhooks", _ADMISSION, "ValidatingWebhookConfiguration"),
     Read("mutating_webhooks", _ADMISSION, "MutatingWebhookConfiguration"),

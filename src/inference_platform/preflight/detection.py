@@ -102,7 +102,7 @@ def owner_of(obj: Object) -> Owner:
         for entry in dig(obj, "metadata", "managedFields", default=[])
         if not entry.get("subresource")
     )
-    words = f"applied by {', '.join(managers)}" if managers else "unknown"
+    words = f"field manager {', '.join(managers)}" if managers else "somebody unknown"
     return Owner(OURS, "this installer") if FIELD_MANAGER in managers else Owner(SOMEBODY, words)
 
 

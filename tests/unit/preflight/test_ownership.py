@@ -39,9 +39,9 @@ OPERATOR = "cert-manager-operator-controller-manager"
             SOMEBODY,
             "Helm release x/cm",
         ),
-        ({"managedFields": [{"manager": "kubectl"}, {"manager": "kubectl"}]}, SOMEBODY, "applied by kubectl"),
-        ({"managedFields": [{"manager": "kube-apiserver", "subresource": "status"}]}, SOMEBODY, "unknown"),
-        ({}, SOMEBODY, "unknown"),
+        ({"managedFields": [{"manager": "kubectl"}, {"manager": "kubectl"}]}, SOMEBODY, "field manager kubectl"),
+        ({"managedFields": [{"manager": "kube-apiserver", "subresource": "status"}]}, SOMEBODY, "somebody unknown"),
+        ({}, SOMEBODY, "somebody unknown"),
     ],
     ids=[
         "our label", "our field manager", "owned by an engine", "taken over from us", "the cloud manager's label",
