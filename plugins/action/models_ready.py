@@ -76,10 +76,11 @@ def ready(result: Any, total: int) -> str:
 
 
 def in_one_line(progress: Any) -> str:
-    """How many are ready, which one is not, and why."""
+    """How many are ready, which one is not, and why: what the state means, where that is known, not its message."""
     others = progress.total - progress.ready - 1
     more = f" (and {others} more)" if others > 0 else ""
     slowest = progress.slowest
+    why = slowest.verdict.why.partition(": ")[0] if slowest.verdict.meaning else slowest.verdict.why
     detail = f"; {slowest.details[0]}" if slowest.details else ""
     known = f"; {slowest.verdict.meaning}" if slowest.verdict.meaning and not detail else ""
-    return f"{progress.ready} of {progress.total} ready; {slowest}{more}{detail}{known}"
+    return f"{progress.ready} of {progress.total} ready; {slowest.model}: {why}{more}{detail}{known}"

@@ -62,6 +62,14 @@ def test_the_wait_names_how_many_the_slowest_and_why() -> None:
     assert models_ready.in_one_line(WaitProgress(3.0, 60.0, 9, 10, slowest)).endswith(
         "; pod a-1 Pending: not scheduled"
     )
+    long = Verdict(False, "HTTPRoutesReady=False NotReady: [a dump of InvalidKind]", "the route moves")
+    assert models_ready.in_one_line(WaitProgress(3.0, 60.0, 9, 10, Waiting("team/a", long))) == (
+        "9 of 10 ready; team/a: HTTPRoutesReady=False NotReady; the route moves"
+    )
+    unknown = Verdict(False, "RouterReady=False Why: a message")
+    assert models_ready.in_one_line(WaitProgress(3.0, 60.0, 9, 10, Waiting("team/a", unknown))) == (
+        "9 of 10 ready; team/a: RouterReady=False Why: a message"
+    )
 
 
 def test_the_end_of_the_wait_names_the_slowest_when_it_took_long() -> None:
