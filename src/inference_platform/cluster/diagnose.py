@@ -5,6 +5,7 @@ Reads only, and never fails: what may not be read is left out of the explanation
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -13,6 +14,7 @@ from inference_platform.cluster.client import Cluster
 from inference_platform.cluster.objects import Object
 
 _MOST_PODS, _MOST_EVENTS, _MOST_LINES = 3, 3, 5
+_ERROR_LEVELS = frozenset({"error", "dpanic", "panic", "fatal"})
 _GOOD_POD_PHASES = frozenset({"Succeeded"})
 
 
@@ -85,10 +87,28 @@ def _container_texts(container: Mapping[str, Any]) -> Iterable[str]:
 
 
 def _ended(terminated: Mapping[str, Any]) -> str:
-    said = str(terminated.get("message") or "").strip()
-    last_lines = " | ".join(line.strip() for line in said.splitlines()[-_MOST_LINES:])
     text = f"exit code {terminated.get('exitCode')} {terminated.get('reason', '')}".rstrip()
-    return f"{text}: {_one_line(last_lines, 600)}" if last_lines else text
+    said = " | ".join(_last_words(str(terminated.get("message") or "")))
+    return f"{text}: {said}" if said else text
+
+
+def _last_words(log: str) -> list[str]:
+    """The last lines of a log, each of a readable length; of lines in JSON (zap) the errors, if there are any."""
+    entries = [_log_entry(line) for line in log.splitlines() if line.strip()]
+    errors = [text for is_error, text in entries if is_error]
+    return [_one_line(text, 300) for text in (errors or [text for _, text in entries])[-_MOST_LINES:]]
+
+
+def _log_entry(line: str) -> tuple[bool, str]:
+    """Whether a line is an error, and what it says."""
+    try:
+        entry = json.loads(line)
+    except ValueError:
+        return False, line
+    if not isinstance(entry, Mapping) or "msg" not in entry:
+        return False, line
+    text = ": ".join(str(entry[key]) for key in ("msg", "error") if entry.get(key))
+    return entry.get("level") in _ERROR_LEVELS, text
 
 
 def event_lines(events: Iterable[Object]) -> list[str]:

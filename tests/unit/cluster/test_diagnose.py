@@ -45,6 +45,27 @@ def test_a_pod_says_why_it_is_not_ready(status: dict[str, Any], expected: str) -
     assert diagnose.pod_lines(pod(**status)) == [expected]
 
 
+@pytest.mark.parametrize(
+    ("log", "said"),
+    [
+        ("one\n\ntwo\n", "one | two"),
+        (
+            '{"level":"info","msg":"Loaded raw configuration","config":"' + "x" * 900 + '"}\n'
+            '{"level":"error","msg":"Failed to parse","error":"type x is not registered","stacktrace":"a\\nb"}\n'
+            "goodbye",
+            "Failed to parse: type x is not registered",
+        ),
+        ('{"level":"info","msg":"start"}\n{"level":"info","msg":"stop"}', "start | stop"),
+        ('cut short"}\n[1]\n{"a": 1}', 'cut short"} | [1] | {"a": 1}'),
+        ("\n".join(str(number) for number in range(9)), "4 | 5 | 6 | 7 | 8"),
+    ],
+)
+def test_the_last_words_of_a_container_are_its_errors_if_it_tells_them_apart(log: str, said: str) -> None:
+    ended = {"name": "c", "state": {"terminated": {"exitCode": 1, "reason": "Error", "message": log}}}
+    found = diagnose.pod_lines(pod(phase="Running", containerStatuses=[ended]))
+    assert found == [f"pod p Running: container c ended, exit code 1 Error: {said}"]
+
+
 def test_only_the_newest_events_are_shown_newest_first() -> None:
     events = [
         {"metadata": {}, "reason": f"R{n}", "message": "m", "lastTimestamp": f"2026-01-0{n}T00:00:00Z"}
