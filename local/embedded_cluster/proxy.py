@@ -42,8 +42,7 @@ def launch(args: list[str], env: dict[str, str], pod: str, configuration: Path, 
     if args[:2] != ["proxy", "router"]:
         raise ValueError(f"expected the arguments `proxy router`, found `{' '.join(args[:2])}`")
     level = _option(args, "--proxyLogLevel") or "warning"
-    for name in ("eds", "rds"):
-        (configuration / name).mkdir(parents=True, exist_ok=True, mode=0o700)
+    (configuration / "rds").mkdir(parents=True, exist_ok=True, mode=0o700)
     for name in (LISTENERS_FILE, CLUSTERS_FILE):
         if not (configuration / name).exists():  # what istiod wrote it does not write again
             write_private(configuration / name, json.dumps({"resources": []}))

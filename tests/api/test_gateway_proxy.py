@@ -63,6 +63,7 @@ class World:
         self.listen = {port: free_port(host_address(GATEWAY_POD)) for port in (80, 443)}
         self._files = ProxyFiles()
         self._session: aiohttp.ClientSession | None = None
+        self.envoy = 0  # process id
 
     def services(self) -> list[Object]:
         """A Service and one pod for each upstream, all on one machine address."""
@@ -123,6 +124,7 @@ class World:
             process = await asyncio.create_subprocess_exec(
                 *launch.argv, stdout=log, stderr=log, preexec_fn=die_with_parent()
             )
+        self.envoy = process.pid
         try:
             async with aiohttp.ClientSession() as self._session:
                 yield self
@@ -380,5 +382,23 @@ def test_configuration_holds_no_key_outside_private_files(tmp_path: Path) -> Non
         assert files
         assert {path.stat().st_mode & 0o077 for path in files} == {0}
         assert json.loads(next(path for path in files if path.name == "lds.json").read_text())["resources"]
+
+    play(tmp_path, scenario)
+
+
+def test_more_backends_take_no_more_watches(tmp_path: Path) -> None:
+    """A user has 128 inotify instances on most machines, and Envoy takes one for each file it follows."""
+
+    def watches(process: int) -> int:
+        files = Path(f"/proc/{process}/fd").iterdir()
+        return sum(os.readlink(file) == "anon_inode:inotify" for file in files)
+
+    async def scenario(world: World) -> None:
+        await world.use(*platform(route(rules=[rule("a", prefix("/"))])))
+        await world.until("/x", (200, "a /x"))
+        before = watches(world.envoy)
+        await world.use(*platform(route(rules=[rule("b", prefix("/b")), rule("c", prefix("/c")), rule("a")])))
+        await world.until("/c", (200, "c /c"))
+        assert watches(world.envoy) == before > 0
 
     play(tmp_path, scenario)

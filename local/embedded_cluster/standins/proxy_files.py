@@ -49,8 +49,6 @@ class ProxyFiles:
         now = asyncio.get_running_loop().time()
         fresh = bool(config.clusters.keys() - written.clusters.keys())
         waits = self._retire(written, config, now)
-        for name, resource in config.endpoints.items():
-            self._write(folder, written, name, [resource])
         self._write(folder, written, CLUSTERS_FILE, list(written.clusters.values()))
         if fresh:
             await asyncio.sleep(WARMING_SECONDS)

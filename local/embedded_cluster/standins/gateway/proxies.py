@@ -26,7 +26,6 @@ class ProxyConfig:
 
     folder: str
     clusters: Mapping[str, Any]  # by name
-    endpoints: Mapping[str, Any]  # by file
     routes: Mapping[str, Any]  # by file
     listeners: tuple[Any, ...]
 
@@ -87,7 +86,6 @@ def _config(
     return ProxyConfig(
         folder=folder,
         clusters={name: upstreams.cluster(upstream, folder) for name, upstream in found.items()} | _admin(addresses[0]),
-        endpoints={upstreams.endpoints_file(item.name): upstreams.assignment(item) for item in found.values()},
         routes={routes_file(port): _routes(port, pairs) for port, pairs in rules.items()},
         listeners=tuple(listeners),
     )

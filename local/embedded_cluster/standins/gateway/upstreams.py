@@ -161,19 +161,18 @@ def _target_port(service: Object, port: int | None, pod: Object) -> int | None:
 
 
 def cluster(upstream: Upstream, folder: str) -> dict[str, Any]:
-    """Envoy's cluster; `folder` is the proxy's configuration folder, inside the folder of its pod."""
+    """Envoy's cluster; `folder` is the proxy's configuration folder, inside the folder of its pod.
+
+    The endpoints are part of it: for a file of their own Envoy would take one inotify instance for each cluster, of
+    which a user has 128 on most machines.
+    """
     result: dict[str, Any] = {
         "@type": f"{TYPES}.config.cluster.v3.Cluster",
         "name": upstream.name,
         "alt_stat_name": upstream.name.replace(".", "_"),  # dots would part the name in statistics
-        "type": "EDS",
+        "type": "STATIC",
         "connect_timeout": CONNECT_TIMEOUT,
-        "eds_cluster_config": {
-            "eds_config": {
-                "path_config_source": {"path": f"{folder}/{endpoints_file(upstream.name)}"},
-                "resource_api_version": "V3",
-            }
-        },
+        "load_assignment": _assignment(upstream),
     }
     if upstream.picks_endpoint:
         result["load_balancing_policy"] = _picked_else_round_robin()
@@ -188,22 +187,13 @@ def cluster(upstream: Upstream, folder: str) -> dict[str, Any]:
     return result
 
 
-def endpoints_file(name: str) -> str:
-    """Where the endpoints of a cluster stand, below the proxy's folder."""
-    return f"eds/{name.replace('|', '_')}.json"
-
-
-def assignment(upstream: Upstream) -> dict[str, Any]:
+def _assignment(upstream: Upstream) -> dict[str, Any]:
     """Envoy's list of the cluster's endpoints."""
     hosts = [
         {"endpoint": {"address": {"socket_address": {"address": host, "port_value": port}}}}
         for host, port in upstream.endpoints
     ]
-    return {
-        "@type": f"{TYPES}.config.endpoint.v3.ClusterLoadAssignment",
-        "cluster_name": upstream.name,
-        "endpoints": [{"lb_endpoints": hosts}] if hosts else [],
-    }
+    return {"cluster_name": upstream.name, "endpoints": [{"lb_endpoints": hosts}] if hosts else []}
 
 
 def _picked_else_round_robin() -> dict[str, Any]:
