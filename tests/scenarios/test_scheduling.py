@@ -17,11 +17,12 @@ from embedded_cluster.network import host_address
 
 from tests.scenarios.conftest import Installation, run_on
 from tests.support.clusters import EmbeddedCluster
+from tests.support.playbook import Run
 from tests.support.requests import Client, off_loop, play
 
 pytestmark = pytest.mark.cluster
 
-NAMESPACE, MODEL = "models", "small"
+NAMESPACE, MODEL, GROUP = "models", "small", "versions"
 FAST_MS, SLOW_MS = 20, 4000
 SMALL = {
     "namespace": NAMESPACE,
@@ -33,21 +34,22 @@ SMALL = {
 }
 
 
-def model(name: str, replicas: int, scheduler: Mapping[str, Any], *, sequences: int, ttft_ms: int) -> dict[str, Any]:
-    """An entry of `models` for which there is room beside those of the inventory."""
+def model(name: str, scheduler: Mapping[str, Any], *, sequences: int, ttft_ms: int, weight: int) -> dict[str, Any]:
+    """An entry of `models` for which there is room beside those of the inventory; one version of the group."""
     return {
         **SMALL,
         "name": name,
-        "replicas": replicas,
+        "replicas": 3,
         "scheduler": dict(scheduler),
         "vllm": {"max_num_seqs": sequences},
         "pod_annotations": {"embedded-cluster/ttft-ms": str(ttft_ms)},
+        "traffic": {"group": GROUP, "weight": weight},
     }
 
 
 MODELS = [
-    model("by-prefix", 3, {"strategy": "prefix_cache"}, sequences=64, ttft_ms=5),
-    model("by-load", 3, {"strategy": "load_aware"}, sequences=2, ttft_ms=FAST_MS),
+    model("by-prefix", {"strategy": "prefix_cache"}, sequences=64, ttft_ms=5, weight=3),
+    model("by-load", {"strategy": "load_aware", "objectives": "default"}, sequences=2, ttft_ms=FAST_MS, weight=1),
 ]
 #: Past the scheduler, over the Service: the gateway takes the pods in turn.
 IN_TURN = [
@@ -66,11 +68,13 @@ IN_TURN = [
 ]
 
 
+VARIABLES = {"models": MODELS, "model_routes": IN_TURN}
+
+
 @pytest.fixture(scope="module")
 def cluster(aws: Installation) -> Iterator[EmbeddedCluster]:
     """The installed cluster with the models of this file, which go again."""
-    variables = {"models": MODELS, "model_routes": IN_TURN, "models_prune": False}
-    run = run_on(aws.cluster, playbook="playbooks/models.yml", variables=variables)
+    run = run_on(aws.cluster, playbook="playbooks/models.yml", variables={**VARIABLES, "models_prune": False})
     assert run.exit_code == 0, str(run)
     yield aws.cluster
     run = run_on(aws.cluster, playbook="playbooks/models.yml")
@@ -207,3 +211,28 @@ def test_the_longest_queue_is_at_most_half_of_that_in_turn_with_a_slow_pod(clust
     picked = longest_queue(cluster, servers, url_of(cluster, "by-load"))
     assert spread >= 10, "the slow pod was not slow enough to tell"
     assert picked <= spread / 2, f"longest queue {picked} with the scheduler, {spread} in turn"
+
+
+# Guides ----------------------------------------------------------------------------------
+
+
+def conformance(cluster: EmbeddedCluster, **variables: Any) -> Run:
+    return run_on(cluster, playbook="playbooks/conformance.yml", variables={**VARIABLES, **variables})
+
+
+def test_the_models_do_what_the_guides_promise(cluster: EmbeddedCluster) -> None:
+    run = conformance(cluster)
+    assert run.exit_code == 0, str(run)
+    assert "4 profiles tried, none failed" in run.text
+    for row in ("models/by-prefix ok", "models/by-load ok", "models/versions ok", "models/by-load-batch (-10) ok"):
+        assert row in run.text, str(run)
+    assert "skipped: no model with prefill workers" in run.text
+
+
+def test_shares_that_are_not_those_of_the_inventory_fail(cluster: EmbeddedCluster) -> None:
+    turned = [{**entry, "traffic": {"group": GROUP, "weight": 4 - entry["traffic"]["weight"]}} for entry in MODELS]
+    run = conformance(cluster, models=turned, models_profiles="ab_test")
+    assert run.exit_code != 0
+    assert "1 profile tried, failed: ab_test" in run.text
+    assert "expected shares within 9 points of the weights, found" in run.text
+    assert re.search(r"by-load (1[6-9]|2\d|3[0-4])% of 75%", run.text), str(run)

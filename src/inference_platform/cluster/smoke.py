@@ -27,6 +27,7 @@ PASSED, FAILED, UNREACHABLE, SKIPPED = "passed", "failed", "not reachable from h
 PATIENCE_SECONDS = 10.0
 _PAUSE_SECONDS = 0.5
 _CONNECT_SECONDS, _ANSWER_SECONDS = 3.0, 60.0
+_HEADERS = {"Content-Type": "application/json", "User-Agent": "inference-platform-smoke"}
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _IN_CLUSTER = (".svc", ".svc.cluster.local", ".cluster.local")
 
@@ -106,16 +107,16 @@ def smoke(
     """
     wanted = tuple(requests() if checks is None else checks)
     with ThreadPoolExecutor(max_workers=workers) as pool, urllib3.PoolManager(maxsize=workers) as http:
-        addresses = list(dict.fromkeys(_address(item.url) for item in subjects if item.url and not item.skip))
-        reachable = dict(zip(addresses, pool.map(_unreachable_because, addresses), strict=True))
+        addresses = list(dict.fromkeys(address_of(item.url) for item in subjects if item.url and not item.skip))
+        reachable = dict(zip(addresses, pool.map(unreachable_because, addresses), strict=True))
 
         def ask(subject: Subject) -> Smoke:
             if subject.skip:
                 return Smoke(subject.model, subject.url, SKIPPED, subject.skip)
-            why = reachable[_address(subject.url)] if subject.url else "it has no address from outside"
+            why = reachable[address_of(subject.url)] if subject.url else "it has no address from outside"
             if why:
                 return Smoke(subject.model, subject.url, UNREACHABLE, why)
-            return _Asking(http, subject, patience).all(wanted)
+            return _all_of(Asker(http, subject.url, {"model": subject.served_name}, patience), subject, wanted)
 
         result = SmokeResult(columns=tuple(str(check["name"]) for check in wanted))
         for done, item in enumerate(pool.map(ask, subjects), start=1):
@@ -154,49 +155,59 @@ def _problems(item: Smoke) -> list[str]:
     return [f"{outcome.name}: {outcome.problem}" for outcome in item.outcomes if not outcome.ok]
 
 
-class _Asking:
-    """The requests to one model."""
+class Asker:
+    """Requests to one URL, with texts in place of {placeholders}; `headers` go with each request."""
 
-    def __init__(self, http: urllib3.PoolManager, subject: Subject, patience: float) -> None:
-        self._http, self._subject, self._patience = http, subject, patience
+    def __init__(
+        self,
+        http: urllib3.PoolManager,
+        url: str,
+        placeholders: Mapping[str, str],
+        patience: float,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        self._http, self._url, self._patience = http, url.rstrip("/"), patience
+        self._placeholders, self._headers = placeholders, headers or {}
 
-    def all(self, checks: Sequence[Mapping[str, Any]]) -> Smoke:
-        outcomes: list[Outcome] = []
-        for check in checks:
-            outcomes.append(self._one(check))
-            if not outcomes[-1].ok and len(outcomes) == 1:
-                break  # when not even the list of models comes, the rest only repeats it
-        good = all(outcome.ok for outcome in outcomes)
-        return Smoke(self._subject.model, self._subject.url, PASSED if good else FAILED, "", tuple(outcomes))
-
-    def _one(self, check: Mapping[str, Any]) -> Outcome:
+    def outcome(self, check: Mapping[str, Any]) -> Outcome:
+        """Sends the request of a check until the answer is as expected, or patience is over."""
         began = time.monotonic()
         while True:
             sent = time.monotonic()
-            problem = self._send(check)
+            problem = self.send(check)
             now = time.monotonic()
             if not problem or now - began + _PAUSE_SECONDS >= self._patience:
                 return Outcome(str(check["name"]), not problem, now - sent, problem)
             time.sleep(_PAUSE_SECONDS)
 
-    def _send(self, check: Mapping[str, Any]) -> str:
+    def send(self, check: Mapping[str, Any]) -> str:
         """What is wrong with the answer, or nothing."""
-        request = _named(check["request"], self._subject.served_name)
+        request = _filled(check["request"], self._placeholders)
         body = request.get("body")
-        url = self._subject.url.rstrip("/") + request["path"]
+        url = self._url + request["path"]
         try:
             response = self._http.request(
                 request["method"],
                 url,
                 body=json.dumps(body).encode() if body is not None else None,
-                headers={"Content-Type": "application/json", "User-Agent": "inference-platform-smoke"},
+                headers={**_HEADERS, **self._headers, **request.get("headers", {})},
                 timeout=urllib3.Timeout(connect=_CONNECT_SECONDS, read=_ANSWER_SECONDS),
                 retries=False,
             )
         except urllib3.exceptions.HTTPError as error:
             return f"{request['method']} {url}: no answer ({_reason(error)})"
-        wrong = unexpected(_named(check["expect"], self._subject.served_name), response)
+        wrong = unexpected(_filled(check["expect"], self._placeholders), response)
         return f"{request['method']} {url}: {wrong}" if wrong else ""
+
+
+def _all_of(asker: Asker, subject: Subject, checks: Sequence[Mapping[str, Any]]) -> Smoke:
+    outcomes: list[Outcome] = []
+    for check in checks:
+        outcomes.append(asker.outcome(check))
+        if not outcomes[-1].ok and len(outcomes) == 1:
+            break  # when not even the list of models comes, the rest only repeats it
+    good = all(outcome.ok for outcome in outcomes)
+    return Smoke(subject.model, subject.url, PASSED if good else FAILED, "", tuple(outcomes))
 
 
 def unexpected(expect: Mapping[str, Any], response: urllib3.BaseHTTPResponse) -> str:
@@ -240,21 +251,24 @@ def _values(data: Any, path: Sequence[str]) -> list[Any]:
     return _values(data[path[0]], path[1:]) if isinstance(data, dict) and path[0] in data else []
 
 
-def _named(value: Any, name: str) -> Any:
-    """A copy with the served name in place of {model}."""
+def _filled(value: Any, placeholders: Mapping[str, str]) -> Any:
+    """A copy with texts in place of {names}."""
     if isinstance(value, str):
-        return value.replace("{model}", name)
+        for name, text in placeholders.items():
+            value = value.replace(f"{{{name}}}", text)
+        return value
     if isinstance(value, Mapping):
-        return {key: _named(item, name) for key, item in value.items()}
-    return [_named(item, name) for item in value] if isinstance(value, list) else value
+        return {key: _filled(item, placeholders) for key, item in value.items()}
+    return [_filled(item, placeholders) for item in value] if isinstance(value, list) else value
 
 
-def _address(url: str) -> tuple[str, int]:
+def address_of(url: str) -> tuple[str, int]:
+    """Host and port of a URL."""
     parts = urlsplit(url)
     return parts.hostname or "", parts.port or _DEFAULT_PORTS.get(parts.scheme, 80)
 
 
-def _unreachable_because(address: tuple[str, int]) -> str:
+def unreachable_because(address: tuple[str, int]) -> str:
     """Why no connection can be made to an address, or nothing."""
     host, port = address
     if host.endswith(_IN_CLUSTER):
