@@ -29,6 +29,7 @@ RELEASE_NAMESPACES = {
     "kubernetes-engine": "rhai-cloudmanager-system",
     "pki": "cert-manager",
     "rhai-operator": "redhat-ods-operator",
+    "platform": "redhat-ods-applications",
     "kserve-instance": "redhat-ods-applications",
     "inference-gateway": "redhat-ods-applications",
 }

@@ -22,12 +22,14 @@ ADOPTED = {
     "ServiceAccount cert-manager/cert-manager-cainjector",
     "ServiceAccount cert-manager/cert-manager-webhook",
     "ServiceAccount openshift-lws-operator/lws-controller-manager",
+    "ServiceAccount redhat-ods-applications/kserve-module-controller-manager",
     "ServiceAccount redhat-ods-applications/llmisvc-controller-manager",
 }
 
 CLUSTER_SCOPED = {
     "AWSKubernetesEngine", "AzureKubernetesEngine", "ClusterIssuer", "ClusterRole", "ClusterRoleBinding",
     "CoreWeaveKubernetesEngine", "Istio", "Kserve", "LeaderWorkerSetOperator", "MutatingWebhookConfiguration",
+    "Platform",
 }  # fmt: skip
 
 MIRROR = "mirror.example.com:5000/platform"

@@ -63,7 +63,7 @@ CONTRADICTIONS = [
 # Values of the wrong type or form, and what the schema must name.
 REFUSED = [
     (case("rhai-operator"), "images.rhai_operator=registry.example.com/operator:latest", "images.rhai_operator"),
-    (case("rhai-operator"), "replicas=0", "replicas"),
+    (case("rhai-operator"), "replicas=-1", "replicas"),
     (case("cloud-manager"), "engineLine=3.6", "engineLine"),
     (case("cloud-manager"), "provider=gcp", "provider"),
     (case("istio"), "version=latest", "version"),

@@ -18,25 +18,44 @@ pytestmark = pytest.mark.cluster
 
 @dataclass(frozen=True)
 class Target:
-    """An inventory, the nodes it runs on, and what differs there.
+    """An inventory, the nodes it runs on, a release, and what differs there.
 
-    cloud_manager    its Deployment; None: there is none, and the certificates are the installer's
+    engine           provider whose cloud manager runs; None: there is none, and the certificates are the installer's
+    delegated        dependencies that the cloud manager brings
     load_balancer    whether the cluster gives addresses
     """
 
     inventory: str
     flavour: str
-    cloud_manager: str | None
-    load_balancer: bool
+    release: str
+    engine: str | None = None
+    delegated: frozenset[str] = frozenset()
+    load_balancer: bool = True
 
     def __str__(self) -> str:
-        return self.inventory
+        return f"{self.inventory}-{self.release}"
 
+    @property
+    def deployments(self) -> dict[str, int]:
+        """Namespace/name of each Deployment of the platform, and its replicas."""
+        wanted = {name: count for name, count in DEPLOYMENTS.items() if "cloud-manager" not in name}
+        if self.engine:
+            wanted[f"rhai-cloudmanager-system/{self.engine}-cloud-manager-operator"] = 1
+        return wanted | OF_RELEASE.get(self.release, {})
+
+
+#: Deployments in which a release differs from 3.4.
+OF_RELEASE = {
+    "3.5": {"redhat-ods-operator/rhai-operator": 1, "redhat-ods-applications/kserve-module-controller-manager": 1}
+}
+VERSIONS = {"3.4": "3.4.4", "3.5": "3.5.0"}
+DEPENDENCIES = frozenset({"gateway_api", "cert_manager", "sail", "lws"})
 
 TARGETS = (
-    Target("coreweave", "coreweave", "rhai-cloudmanager-system/coreweave-cloud-manager-operator", load_balancer=True),
-    Target("gke", "gcp", None, load_balancer=True),
-    Target("generic", "generic", None, load_balancer=False),
+    Target("coreweave", "coreweave", "3.4", engine="coreweave"),
+    Target("gke", "gcp", "3.4"),
+    Target("generic", "generic", "3.5", load_balancer=False),
+    Target("eks", "aws", "3.5", engine="aws", delegated=frozenset({"sail", "lws"})),
 )
 
 
@@ -54,21 +73,30 @@ def installed(
 ) -> Iterator[Installed]:
     target: Target = request.param
     with start_cluster(target.inventory, target.flavour) as cluster:
-        yield Installed(target, install_sample(cluster, target.inventory, tmp_path_factory.mktemp(target.inventory)))
+        folder = tmp_path_factory.mktemp(target.inventory)
+        yield Installed(target, install_sample(cluster, target.inventory, folder, platform_release=target.release))
 
 
 def test_exactly_the_deployments_of_the_provider_are_ready(installed: Installed) -> None:
-    wanted = {name: count for name, count in DEPLOYMENTS.items() if "cloud-manager" not in name}
-    if installed.target.cloud_manager:
-        wanted[installed.target.cloud_manager] = 1
-    assert deployments(installed.installation) == {name: (count, count) for name, count in wanted.items()}
+    wanted = {name: (count, count) for name, count in installed.target.deployments.items()}
+    assert deployments(installed.installation) == wanted
 
 
-def test_all_four_dependencies_are_ours_and_the_report_has_no_problem(installed: Installed) -> None:
+def test_dependencies_are_delegated_as_the_release_says_and_the_report_has_no_problem(installed: Installed) -> None:
     report = json.loads((installed.installation.report_folder / "report.json").read_text(encoding="utf-8"))
-    ownership = {layer["name"]: layer["ownership"] for layer in report["layers"]}
-    assert {ownership[name] for name in ("gateway_api", "cert_manager", "sail", "lws")} == {"managed"}
+    owners = {layer["name"]: layer["ownership"] for layer in report["layers"] if layer["name"] in DEPENDENCIES}
+    assert {name for name, owner in owners.items() if owner == "delegated"} == installed.target.delegated
+    assert {name for name, owner in owners.items() if owner == "managed"} == DEPENDENCIES - installed.target.delegated
     assert report["problems"] == []
+
+
+def test_the_controller_of_kserve_is_of_the_release(installed: Installed) -> None:
+    cluster, version = installed.installation.cluster, VERSIONS[installed.target.release]
+    presets = cluster.objects("llminferenceserviceconfigs.serving.kserve.io", "--namespace=redhat-ods-applications")
+    assert {item["metadata"]["name"].partition("-kserve-")[0] for item in presets} == {f"v{version.replace('.', '-')}"}
+    (kserve,) = cluster.objects("kserves.components.platform.opendatahub.io")
+    assert condition(kserve, "Ready") == "True"
+    assert kserve["metadata"]["labels"]["app.kubernetes.io/version"] == version
 
 
 def test_the_certificates_come_from_the_cloud_manager_or_from_our_chart(installed: Installed) -> None:
@@ -79,7 +107,7 @@ def test_the_certificates_come_from_the_cloud_manager_or_from_our_chart(installe
     by_helm = {
         item["metadata"].get("labels", {}).get("app.kubernetes.io/managed-by") == "Helm" for item in issuers.values()
     }
-    assert by_helm == {installed.target.cloud_manager is None}
+    assert by_helm == {installed.target.engine is None}
 
 
 def test_the_gateway_is_as_ready_as_the_provider_lets_it_be(installed: Installed) -> None:
@@ -102,10 +130,11 @@ def test_a_run_without_an_inventory_names_the_cluster_finds_the_provider_and_cha
         "KUBECONFIG": str(variables.pop("kubeconfig")),
         "REGISTRY_AUTH_FILE": str(variables.pop("pull_secret_file")),
     }
+    variables["platform_release"] = installed.target.release
     run = Project().play("site.yml", variables=variables, environment=environment)
     assert (run.exit_code, run.recap["changed"]) == (0, 0), run.output
     (entry,) = json.loads(cluster.do("config", "view", "--minify", "--output", "json"))["clusters"]
-    plan = run.output.index("Platform   release 3.4")
+    plan = run.output.index(f"Platform   release {installed.target.release}")
     assert f"Cluster    {entry['cluster']['server']} (context " in run.output[:plan]
     assert f"provider {installed.target.flavour}," in run.output[plan:]
     assert "Versions   cert_manager 1.18.4" in run.output[plan:]

@@ -11,6 +11,8 @@ Left to a real API server (tests/api): CEL rules (`x-kubernetes-validations`), u
 from __future__ import annotations
 
 import copy
+import csv
+import functools
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -228,3 +230,25 @@ def upstream_files(folder: Path, sets: tuple[str, ...] = ("primary", "extra")) -
     lines = (folder.parent / "CRDS.tsv").read_text(encoding="utf-8").splitlines()
     rows = [dict(zip(lines[0].split("\t"), line.split("\t"), strict=False)) for line in lines[1:]]
     return {row["crd"]: folder.parent / row["local path"] for row in rows if row["set"] in sets}
+
+
+def locked_file(folder: Path, crd: str, url: str) -> Path | None:
+    """The real file of a CRD that a lock names by URL, or None when it is not among those beside us.
+
+    SOURCES.tsv beside the folder says where each file was taken from.
+    """
+    return _taken_from(folder).get((crd, url))
+
+
+@functools.cache
+def _taken_from(folder: Path) -> dict[tuple[str, str], Path]:
+    with (folder.parent / "SOURCES.tsv").open(encoding="utf-8") as index:
+        rows = list(csv.DictReader(index, delimiter="\t"))
+    found = {}
+    for row in rows:
+        path = folder.parent / row["local path"]
+        commit = row["tag-or-commit"].rpartition("@")[2]
+        url = f"https://raw.githubusercontent.com/{row['repo']}/{commit}/{row['path in repo']}"
+        if path.is_relative_to(folder) and path.is_file():
+            found[path.stem, url] = path
+    return found

@@ -31,6 +31,12 @@ COUNTS = {  # how many CRDs each set has, by its project
 }
 
 
+OTHER_COUNTS = {  # versions of a set that differ
+    ("inference-extension", "odh-v3.5"): 4,
+    ("rhai-operator", "3.5.0"): 2,
+}
+
+
 def crd_files() -> list[tuple[str, str, dict[str, Any]]]:
     return [
         (name, version, file)
@@ -62,7 +68,8 @@ def test_every_crd_set_is_complete():
     for name, versions in load().crds.items():
         expected = COUNTS[name]
         for version, files in versions.items():
-            assert expected is None or len(files) == expected, f"{name} {version}"
+            expected_here = OTHER_COUNTS.get((name, version), expected)
+            assert expected_here is None or len(files) == expected_here, f"{name} {version}"
     assert set(COUNTS) == set(load().crds)
 
 
@@ -98,6 +105,10 @@ def _unknown_need(catalog: Catalog) -> None:
 
 def _layer_without_gate(catalog: Catalog) -> None:
     del catalog.gates["sail"]
+
+
+def _related_image_that_is_neither(catalog: Catalog) -> None:
+    catalog.releases["3.5"]["related_images"]["operator"][0]["image"] = "no-such-image"
 
 
 def _missing_chart(catalog: Catalog) -> None:
@@ -169,6 +180,7 @@ def _unsorted_lock(catalog: Catalog) -> None:
         (_unlocked_image, "IP-CAT-005"),
         (_unlocked_crd_version, "IP-CAT-006"),
         (_related_image_not_chosen, "IP-CAT-007"),
+        (_related_image_that_is_neither, "IP-CAT-007"),
         (_provider_without_entry, "IP-CAT-008"),
         (_file_without_pin, "IP-CAT-009"),
         (_unsorted_lock, "IP-CAT-010"),

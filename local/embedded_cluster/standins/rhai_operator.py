@@ -1,4 +1,4 @@
-"""Stand-in for the platform operator of the 3.4 line (facts: observed-operators.md 3, platform.md 1 and 3)."""
+"""Stand-in for the platform operator of lines 3.4 and 3.5 (facts: observed-operators.md 3, platform.md 1 and 3)."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from embedded_cluster.standins import rules
 from embedded_cluster.standins.engine import Controller, Desired, StepError
 from embedded_cluster.standins.objects import Ref, dig, is_owned_by
 from embedded_cluster.standins.program import LeaderElection, ProgramError, check, program
+from embedded_cluster.standins.settings import from_env
 
 if TYPE_CHECKING:
     from embedded_cluster.pod import PodEnvironment
@@ -19,15 +20,20 @@ PRESET = "LLMInferenceServiceConfig"
 UNMANAGED = "opendatahub.io/managed"
 VERSION = "platform.opendatahub.io/version"
 GENERATION = "platform.opendatahub.io/instance.generation"
+KSERVE = Ref("components.platform.opendatahub.io/v1alpha1", "Kserve", "default-kserve")
 
 
-class RhaiOperator(Controller):
-    """The sync of Kserve/default-kserve."""
+class PlatformOperator(Controller):
+    """What both lines have in common."""
 
     async def check_manifests(self, _: Mapping[str, Any]) -> None:
         """Without the init container the folder of manifests is empty (observed-operators.md 3.1)."""
         if not dig(self.pod.pod, "spec", "initContainers"):
             raise StepError("must build at directory: not a valid directory: " + self.pod.env["DEFAULT_MANIFESTS_PATH"])
+
+
+class RhaiOperator(PlatformOperator):
+    """Line 3.4: the sync of Kserve/default-kserve."""
 
     async def settle(self, desired: Desired) -> None:
         """Leave alone what is marked as not managed, after dropping its owner reference (3.6)."""
@@ -67,9 +73,20 @@ class RhaiOperator(Controller):
         ]
 
 
-def from_env(env: Mapping[str, str], table: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
-    """Values of a settings table: the environment variable, else the default."""
-    return {name: env.get(entry["env"]) or entry["default"] for name, entry in table.items()}
+class ModuleInstaller(PlatformOperator):
+    """Line 3.5: the sync of Platform/default, which installs the module of KServe."""
+
+    async def provision(self, source: dict[str, Any]) -> None:
+        """Without Managed the module goes, and Kserve/default-kserve with it (observed-operators.md 3.7)."""
+        if dig(source, "spec", "modules", "kserve", "managementState") == "Managed":
+            await super().provision(source)
+            return
+        await self.remove(KSERVE)
+        for ref in [ref for ref, live in self.seen.items() if is_owned_by(live, source["metadata"]["uid"])]:
+            await self.remove(ref)
+
+    async def publish(self, source: dict[str, Any], error: str) -> None:
+        """The status of Platform stays empty in every state (observed-operators.md 3.7)."""
 
 
 def check_environment(pod: PodEnvironment, settings: Mapping[str, Any]) -> tuple[Path, Path]:
@@ -78,8 +95,6 @@ def check_environment(pod: PodEnvironment, settings: Mapping[str, Any]) -> tuple
     Raises ProgramError with what the real process would exit with.
     """
     env = pod.env
-    if pod.image.rpartition("@sha256:")[2] in settings["line_3_5_images"]:
-        raise ProgramError("this stand-in imitates the platform operator of line 3.4; the image is of line 3.5")
     if env.get("ODH_PLATFORM_TYPE") != "XKS":
         raise ProgramError(f"ODH_PLATFORM_TYPE must be XKS on plain Kubernetes, found {env.get('ODH_PLATFORM_TYPE')!r}")
     if not env.get("RHAI_VERSION"):
@@ -123,15 +138,43 @@ async def allow(request: web.Request) -> web.Response:
     return web.json_response({"apiVersion": review["apiVersion"], "kind": review["kind"], "response": answer})
 
 
+DEFAULT_MODULE_IMAGE = "quay.io/opendatahub/odh-kserve-module-operator:odh-stable"
+"""What the manifests hold where the environment names no image."""
+
+
+def installer_values(pod: PodEnvironment, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """What rules and operands of line 3.5 refer to: namespaces, the module's image, environment and settings."""
+    applications = pod.env["RHAI_APPLICATIONS_NAMESPACE"]
+    related = {name: value for name, value in sorted(pod.env.items()) if name.startswith("RELATED_IMAGE_")}
+    namespace = {
+        "name": "POD_NAMESPACE",
+        "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.namespace"}},
+    }
+    return {
+        **settings,
+        "namespace": applications,
+        "applications": applications,
+        "module_image": related.get(settings["module_image"], DEFAULT_MODULE_IMAGE),
+        "module_environment": [namespace, *({"name": name, "value": value} for name, value in related.items())],
+        "settings_of_module": {**from_env(pod.env, settings["pki"]), "platformVersion": pod.env["RHAI_VERSION"]},
+    }
+
+
 @program
 async def main(pod: PodEnvironment) -> None:
     """Run the operator in this pod; replicas that do not lead answer webhooks only."""
-    file = rules.load("rhai_operator")
+    newer = pod.image.rpartition("@sha256:")[2] in rules.load("rhai_operator").settings["line_3_5_images"]
+    file = rules.load("rhai_operator_3_5" if newer else "rhai_operator")
     check(pod, file.program)
     certificate = check_environment(pod, file.settings)
     application = web.Application()
     application.add_routes([web.post(path, allow) for path in file.settings["webhook_paths"]])
     await pod.serve(file.settings["webhook_port"], application, tls=certificate)
     pod.ready()
+    controller: Controller
+    if newer:
+        controller = ModuleInstaller(pod, file.rules["platform"], installer_values(pod, file.settings))
+    else:
+        controller = RhaiOperator(pod, file.rules["kserve"], operator_values(pod, file.settings))
     async with LeaderElection(pod, file.lease).leading():
-        await RhaiOperator(pod, file.rules["kserve"], operator_values(pod, file.settings)).run()
+        await controller.run()

@@ -111,7 +111,13 @@ def operator_values(pod: PodEnvironment, settings: Mapping[str, Any]) -> dict[st
     if not mounted:
         pod.log.warning("no volume at %s: images compiled into the operator are used", settings["config_mount"])
     annotations = pod.pod["metadata"].get("annotations", {}) if mounted else {}
-    return {**settings, "images": images_by_version(annotations), "resolved": {}}
+    known = settings["known_versions"]
+    return {
+        **settings,
+        "known_versions": known.get(pod.image.rpartition("@sha256:")[2], known["default"]),
+        "images": images_by_version(annotations),
+        "resolved": {},
+    }
 
 
 @program

@@ -213,7 +213,7 @@ def _related_images_are_chosen(catalog: Catalog) -> Iterator[Finding]:
     for key, release in catalog.releases.items():
         for user, entries in release["related_images"].items():
             for entry in entries:
-                if entry["image"] not in release["images"]:
+                if entry.get("image", next(iter(release["images"]))) not in release["images"]:
                     yield _problem(
                         "IP-CAT-007",
                         f"releases/{key}.yml related_images.{user}",

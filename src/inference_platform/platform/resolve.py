@@ -217,7 +217,10 @@ def _plan(choice: _Choice, catalog: Catalog) -> Plan:
         layers=layers,
         images=images,
         related_images={
-            user: [{"name": entry["name"], "value": images[entry["image"]]} for entry in entries]
+            user: [
+                {"name": entry["name"], "value": images[entry["image"]] if "image" in entry else entry["value"]}
+                for entry in entries
+            ]
             for user, entries in release["related_images"].items()
         },
         pull_secret={"name": release["pull_secret"], "namespaces": sorted(namespaces.values())},

@@ -9,12 +9,17 @@ from typing import Any
 import pytest
 from embedded_cluster.standins import rules, templates
 from embedded_cluster.standins.cert_manager_operator import operator_values as cert_manager_values
+from embedded_cluster.standins.kserve_module import module_values
 from embedded_cluster.standins.objects import CLUSTER_SCOPED
+from embedded_cluster.standins.rhai_operator import installer_values
 from embedded_cluster.standins.rhai_operator import operator_values as rhai_values
 
 from tests.unit.standins.fake_api import FakeApi, pod
 
-OPERATORS = ("cert_manager_operator", "sail_operator", "lws_operator", "cloud_manager", "rhai_operator")
+OPERATORS = (
+    *("cert_manager_operator", "sail_operator", "lws_operator", "cloud_manager"),
+    *("rhai_operator", "rhai_operator_3_5", "kserve_module"),
+)
 RULES = [(operator, name) for operator in OPERATORS for name in rules.load(operator).rules]
 SOURCE = {
     "metadata": {"name": "default", "uid": "uid", "generation": 1},
@@ -22,17 +27,31 @@ SOURCE = {
 }
 
 
+CONFIGURATION = {
+    "CERT_MANAGER_CA_SECRET_NAME": "rhai-ca",
+    "CERT_MANAGER_CA_SECRET_NAMESPACE": "cert-manager",
+    "CERT_MANAGER_ISSUER_REF_NAME": "rhai-ca-issuer",
+    "CERT_MANAGER_ISSUER_REF_KIND": "ClusterIssuer",
+    "CERT_MANAGER_ISTIO_CA_CERT_PATH": "/var/run/secrets/rhai/ca.crt",
+    "platformVersion": "3.5.0",
+}
+
+
 def values(operator: str) -> dict[str, Any]:
     """What the operands of an operator refer to."""
     settings = rules.load(operator).settings
     env = {"OPERAND_IMAGE_VERSION": "1", "RELATED_IMAGE_OPERAND_IMAGE": "lws"}
-    made = pod(FakeApi(), "ns", env={"RHAI_VERSION": "3.4.4", "RHAI_APPLICATIONS_NAMESPACE": "apps"})
+    made = pod(
+        FakeApi(), "ns", env={"RHAI_VERSION": "3.4.4", "RHAI_APPLICATIONS_NAMESPACE": "apps", "POD_NAMESPACE": "apps"}
+    )
     build: dict[str, Callable[[], dict[str, Any]]] = {
         "cert_manager_operator": lambda: cert_manager_values(env, settings),
         "sail_operator": lambda: {"resolved": {"version": "v1", "values": {}}, "pull_secrets": [], "mesh": {}},
         "lws_operator": lambda: {"versions": {"serving": "", "metrics": "", "config": ""}},
         "cloud_manager": lambda: {name: name for name in settings["names"]},
         "rhai_operator": lambda: rhai_values(made, settings),
+        "rhai_operator_3_5": lambda: installer_values(made, settings),
+        "kserve_module": lambda: module_values(made, settings, CONFIGURATION),
     }
     return {"namespace": "ns", "env": env, "source": SOURCE, **build[operator]()}
 

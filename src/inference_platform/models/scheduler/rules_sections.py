@@ -33,6 +33,12 @@ def shape_is_right(config: Config) -> Iterator[Mistake]:
         elif wrong.kind == schema.MISSING_KEY:
             remedy = f"Add {name}."
         yield Mistake("IP-SCH-020", wrong.path, wrong.expected, wrong.found, remedy)
+        if wrong.path[:1] == ("apiVersion",):
+            return
+    wanted, written = config.program.api_version, config.data.get("apiVersion", config.program.api_version)
+    if isinstance(written, str) and written != wanted:
+        remedy = f"Set apiVersion to {wanted}."
+        yield Mistake("IP-SCH-020", ("apiVersion",), f"{wanted} for {config.program.title}", show(written), remedy)
 
 
 def sections_are_known(config: Config) -> Iterator[Mistake]:
@@ -70,8 +76,9 @@ def gates_are_on(config: Config) -> Iterator[Mistake]:
         if section in config.data and section in config.program.sections and gate not in config.gates:
             yield _gate_missing((section,), f"the section {section}", gate)
     for entry in config.entries:
-        if entry.plugin and entry.plugin.gate and entry.plugin.gate not in config.gates:
-            yield _gate_missing(entry.path, show(entry.name), entry.plugin.gate)
+        needed = entry.plugin.gate if entry.plugin else None
+        if needed and needed in config.program.gates and needed not in config.gates:
+            yield _gate_missing(entry.path, show(entry.name), needed)
     if "dataLayer" in config.gates and not mapping(config.data.get("data")).get("sources"):
         expected = "data.sources, without which the scheduler does not start with the gate dataLayer"
         yield Mistake("IP-SCH-035", ("data",), expected, "nothing", "Add data.sources, or remove the gate.")

@@ -69,7 +69,8 @@ def plan_for(entry: Mapping[str, Any], strategy: Strategy) -> Plan:
 def configuration(plan: Plan, program: Program) -> dict[str, Any]:
     """The EndpointPickerConfig: every plugin named, with weights, handler and picker."""
     flow = flow_control(plan.scheduler)
-    gates = [*(["prepareDataPlugins"] if plan.threshold else []), *(["flowControl"] if flow is not None else [])]
+    wanted = [*(["prepareDataPlugins"] if plan.threshold else []), *(["flowControl"] if flow is not None else [])]
+    gates = [gate for gate in wanted if gate in program.gates]
     config: dict[str, Any] = {"apiVersion": program.api_version, "kind": "EndpointPickerConfig"}
     if gates:
         config["featureGates"] = gates

@@ -519,7 +519,7 @@ def test_prefill_pods_may_be_chosen_by_a_label_of_their_own() -> None:
         (
             with_plugin(single(), {"type": "session-affinity-scorer"}),
             "IP-SCH-021",
-            "only the llm-d inference scheduler v0.7.1 has",
+            "only the llm-d inference scheduler v0.7.1 or llm-d router's endpoint picker v0.9.0 has",
         ),
         (with_profile(single(), {"pluginRef": "queue-scorer", "weight": 1.5}, PICKER), "IP-SCH-030", "a whole number"),
         (changed(single(), featureGates=["flowControl"], flowControl={}), "IP-SCH-020", "does not know it"),
