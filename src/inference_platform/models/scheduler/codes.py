@@ -16,7 +16,7 @@ CODES: dict[str, str] = {
     "IP-SCH-014": "Block size, hash, seed or event settings of the server that differ from those of the scheduler.",
     "IP-SCH-015": "The strategy lora_aware for a model without adapters.",
     "IP-SCH-016": "Another port for cache events than the scheduler's Service has.",
-    "IP-SCH-018": "Settings of flow control that the scheduler of the release lacks.",
+    "IP-SCH-018": "Settings of flow control or saturation that the scheduler of the release lacks.",
     "IP-SCH-019": "Two bands of flow control for one priority.",
     "IP-SCH-020": "A configuration that the scheduler cannot read: keys, types, sections, version.",
     "IP-SCH-021": "A plugin that the scheduler of the release does not have.",

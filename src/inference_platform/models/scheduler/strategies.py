@@ -304,6 +304,10 @@ def _flow_control_fits(plan: Plan, program: Program) -> Iterator[Mistake]:
         expected = f"settings that the {program.title} has"
         remedy = "Write flow_control: {enabled: true} alone."
         yield Mistake("IP-SCH-018", ("scheduler", "flow_control"), expected, or_list(list(section)), remedy)
+    if plan.scheduler.get("saturation") and "saturationDetector" not in program.sections:
+        expected = f"settings that this installer can write for the {program.title}"
+        remedy = "Remove saturation: this scheduler has it in another form."
+        yield Mistake("IP-SCH-018", ("scheduler", "saturation"), expected, "saturation", remedy)
     seen: set[int] = set()
     for index, band in enumerate(mapping(plan.scheduler.get("flow_control")).get("bands", [])):
         if band["priority"] in seen:

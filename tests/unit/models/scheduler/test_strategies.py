@@ -361,6 +361,21 @@ def test_bands_need_a_program_that_has_them() -> None:
     assert [(m.code, m.path) for m in found] == [("IP-SCH-018", ("scheduler", "flow_control"))]
 
 
+def test_saturation_is_refused_for_a_program_that_has_it_in_another_form() -> None:
+    _, found = config_for(model(saturation={"queue_depth": 1}), {"endpoint_picker": "llm-d-0.9.0"})
+    assert [(m.code, m.path) for m in found] == [("IP-SCH-018", ("scheduler", "saturation"))]
+
+
+def test_what_is_written_for_the_router_is_in_its_own_version() -> None:
+    config, found = config_for(model(), {"endpoint_picker": "llm-d-0.9.0"})
+    assert found == []
+    assert config is not None
+    assert config["apiVersion"] == "llm-d.ai/v1alpha1"
+    older = {**config, "apiVersion": "inference.networking.x-k8s.io/v1alpha1"}
+    (mistake,) = check_config(older, "llm-d-0.9.0")
+    assert (mistake.code, mistake.path) == ("IP-SCH-020", ("apiVersion",))
+
+
 def test_the_schema_knows_every_strategy() -> None:
     choices = load_schema("scheduler")["properties"]["strategy"]["enum"]
     assert sorted(choices) == sorted([*load().strategies, "custom"])
