@@ -10,14 +10,14 @@ from statistics import median
 class Measurement:
     """One row of the table.
 
-    value, reference_value: medians, in `unit`; ratio = value / reference_value; target: the largest
-    ratio that is good enough; ok: ratio <= target.
+    seconds, reference_seconds: medians; in `unit` where that says something else; ratio = seconds /
+    reference_seconds; target: the largest ratio that is good enough; ok: ratio <= target.
     """
 
     name: str
-    value: float
+    seconds: float
     reference: str
-    reference_value: float
+    reference_seconds: float
     ratio: float
     target: float
     ok: bool
@@ -41,9 +41,9 @@ def table(measurements: list[Measurement]) -> str:
     rows = [
         (
             m.name,
-            f"{m.value:.2f} {m.unit}",
+            f"{m.seconds:.2f} {m.unit}",
             m.reference,
-            f"{m.reference_value:.2f} {m.unit}",
+            f"{m.reference_seconds:.2f} {m.unit}",
             f"{m.ratio:.2f}",
             f"<= {m.target:.2f}",
             "ok" if m.ok else "MISSED",
