@@ -127,7 +127,7 @@ def _apply_one(
     force: bool,
     labels: Mapping[str, str] | None,
 ) -> Change | ObjectError | None:
-    wanted = _prepare(parse(crd), crd.sha256, labels)
+    wanted = prepare(parse(crd), crd.sha256, labels)
     if not exists:
         if not check:
             cluster.apply(wanted, force=force)
@@ -179,7 +179,8 @@ def _downgrade_message(ref: Ref, found: str, wanted: str) -> str:
     )
 
 
-def _prepare(crd: Object, sha256: str, labels: Mapping[str, str] | None) -> Object:
+def prepare(crd: Object, sha256: str, labels: Mapping[str, str] | None) -> Object:
+    """A CRD as it is applied: without status, with the hash of its file and further labels."""
     metadata = {"name": crd["metadata"]["name"]}
     annotations = {**(crd["metadata"].get("annotations") or {}), STAMP: sha256}
     all_labels = {**(crd["metadata"].get("labels") or {}), **(labels or {})}

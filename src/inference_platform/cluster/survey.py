@@ -7,7 +7,7 @@ the API server answers both and stores nothing.)
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -269,35 +269,52 @@ def _backend(cluster: Cluster, namespace: str, name: str) -> str:
 # ---- CRDs -------------------------------------------------------------------------------------------------
 
 
-def look_for_dropped_versions(
+def look_at_crds(
     cluster: Cluster,
     seen: Snapshot,
     sets: Mapping[str, Mapping[str, Any]],
     *,
+    contested: Iterable[str] = (),
     directory: str | Path | None = None,
     mirror: str | None = None,
     cache: str | Path | None = None,
 ) -> None:
-    """Notes CRDs that would lose a version in which objects are stored.  Only CRDs that would change are read.
+    """Notes CRDs that would lose a version in which objects are stored, or whose fields belong to somebody else.
 
-    sets  CRD sets of the plan that this installer applies; the rest as for `crds.locate`
+    Only CRDs that would change are read, and tried as dry runs.
+
+    sets       CRD sets of the plan that this installer applies; directory, mirror and cache as for `crds.locate`
+    contested  sets whose fields are not to be taken from others
     """
     live = {item["metadata"]["name"]: stamp_of(item) for item in seen.of("crds")}
-    files = [
-        file
-        for name, lock in sets.items()
-        if any(entry["name"] in live for entry in lock["files"])
-        for file in crds.locate(name, lock["files"], directory=directory, mirror=mirror, cache=cache)
-    ]
-    due = [f for f in files if f.name in live and live[f.name] != f.sha256 and not f.only_if_absent]
+    not_ours, due = frozenset(contested), []
+    for name, lock in sets.items():
+        if any(entry["name"] in live for entry in lock["files"]):
+            files = crds.locate(name, lock["files"], directory=directory, mirror=mirror, cache=cache)
+            changed = (f for f in files if f.name in live and live[f.name] != f.sha256 and not f.only_if_absent)
+            due += [(file, name in not_ours) for file in changed]
     with ThreadPoolExecutor(max_workers=cluster.workers) as pool:
-        found = pool.map(_dropped(cluster), due)
-        seen.dropped.update({file.name: gone for file, gone in zip(due, found, strict=True) if gone})
+        found = pool.map(lambda item: _look_at_crd(cluster, *item), due)
+        for (file, _), (dropped, managers) in zip(due, found, strict=True):
+            if dropped:
+                seen.dropped[file.name] = dropped
+            if managers:
+                seen.conflicts[file.name] = managers
 
 
-def _dropped(cluster: Cluster) -> Callable[[crds.CrdFile], list[str]]:
-    def one(file: crds.CrdFile) -> list[str]:
-        live = cluster.get(crds.API_VERSION, crds.KIND, file.name)
-        return crds.dropped_versions(crds.parse(file), live) if live else []
-
-    return one
+def _look_at_crd(cluster: Cluster, file: crds.CrdFile, contested: bool) -> tuple[list[str], list[str]]:
+    """(stored versions that go, managers that have fields with other values)."""
+    live = cluster.get(crds.API_VERSION, crds.KIND, file.name)
+    if live is None:
+        return [], []
+    wanted = crds.parse(file)
+    dropped = crds.dropped_versions(wanted, live)
+    if dropped or not contested:
+        return dropped, []
+    try:
+        cluster.apply(crds.prepare(wanted, file.sha256, None), dry_run=True, attempts=1)
+    except errors.Conflict as error:
+        return [], sorted({field.manager for field in error.fields()})
+    except errors.ApiError:
+        return [], []  # the apply itself will say it
+    return [], []

@@ -388,6 +388,18 @@ def stored_versions(scene: Scene) -> Iterator[Objection]:
         )
 
 
+@check("IP-PRE-043", "No CRD of a dependency takes fields from somebody else")
+def contested_crds(scene: Scene) -> Iterator[Objection]:
+    for name, managers in sorted(scene.seen.conflicts.items()):
+        yield Objection(
+            f"CRD {name}",
+            "no field of somebody else with another value than that of this release",
+            f"fields of {', '.join(managers)}",
+            "If nobody uses it any more, name its dependency in ownership_adopt; else let its owner keep it with "
+            "ownership auto or external.",
+        )
+
+
 @check("IP-PRE-042", "Nothing that we need is being deleted", reads=["namespaces", "crds"])
 def terminating(scene: Scene) -> Iterator[Objection]:
     wanted = {*scene.namespaces, *scene.model_namespaces}

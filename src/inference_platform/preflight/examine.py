@@ -66,7 +66,7 @@ def examine(
         rendered.objects,
         installed,
     )
-    _ask(cluster, scene, crd_source)
+    _ask(cluster, settings, scene, crd_source)
     others = _capacity(cluster, seen, plan, rendered, where)
     return plan, outcome.run(scene, _version(seen), others)
 
@@ -112,7 +112,7 @@ def _brings(name: str, entry: Mapping[str, Any], plan: Mapping[str, Any], source
     return str(annotations_of(crds.parse(files[0])).get(entry["version"]["annotation"], ""))
 
 
-def _ask(cluster: Cluster, scene: Scene, crd_source: CrdSource) -> None:
+def _ask(cluster: Cluster, settings: Mapping[str, Any], scene: Scene, crd_source: CrdSource) -> None:
     """The questions beyond lists; those about rights and admission only before the first installation.
 
     Later the objects of the platform are proof enough, and a run that changes nothing asks nothing.
@@ -121,8 +121,21 @@ def _ask(cluster: Cluster, scene: Scene, crd_source: CrdSource) -> None:
     survey.look_behind_webhooks(cluster, seen, without=scene.namespaces)
     ours = [layer for layer in plan["layers"] if layer["ownership"] == "managed"]
     sets = {name: plan["crds"][name] for layer in ours for name in layer["crds"]}
-    survey.look_for_dropped_versions(
-        cluster, seen, sets, directory=crd_source.directory, mirror=crd_source.mirror, cache=crd_source.cache
+    adopted = setting(settings, "ownership_adopt")
+    contested = {
+        name
+        for layer in ours
+        if layer["name"] in scene.data["dependencies"] and layer["name"] not in adopted
+        for name in layer["crds"]
+    }
+    survey.look_at_crds(
+        cluster,
+        seen,
+        sets,
+        contested=contested,
+        directory=crd_source.directory,
+        mirror=crd_source.mirror,
+        cache=crd_source.cache,
     )
     if scene.installed:
         return

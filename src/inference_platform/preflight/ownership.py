@@ -135,6 +135,8 @@ def decide(question: Question) -> Decision:
 
 def _automatic(question: Question) -> tuple[str, str]:
     found, possible = question.found, question.possible
+    if EXTERNAL in possible and any(_no_downgrade(question)):
+        return EXTERNAL, "what is there is newer or has more, and is kept"
     if found.by(OURS) and MANAGED in possible:
         return MANAGED, "this installer brought it"
     if found.by(CLOUD_MANAGER) and DELEGATED in possible:

@@ -33,6 +33,7 @@ class Snapshot:
     denied    rights (group, resource, verb) that the user lacks
     refusals  dry runs that were not admitted
     dropped   CRD -> versions in which objects are stored and which the CRD of the plan no longer has
+    conflicts CRD -> managers whose fields the CRD of the plan would change
     helm      what is wrong with the helm program, as (found, remedy); None when nothing is
     """
 
@@ -45,6 +46,7 @@ class Snapshot:
     denied: list[tuple[str, str, str]] = field(default_factory=list)
     refusals: list[Refusal] = field(default_factory=list)
     dropped: dict[str, list[str]] = field(default_factory=dict)
+    conflicts: dict[str, list[str]] = field(default_factory=dict)
     helm: tuple[str, str] | None = None
 
     def of(self, part: str) -> list[Object]:

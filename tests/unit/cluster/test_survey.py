@@ -166,10 +166,26 @@ def test_stored_versions_that_the_plan_drops_are_noted(api: FakeApi, cluster: Cl
     api.put(crd("same.x.io", ["v2"], ["v1"], hashlib.sha256(text["same.x.io"].encode()).hexdigest()))
     seen = Snapshot(parts={"crds": list(api.objects.values())})
     sets = {"set": {"files": [{"name": name} for name in text]}}
-    survey.look_for_dropped_versions(cluster, seen, sets, directory=tmp_path)
+    survey.look_at_crds(cluster, seen, sets, directory=tmp_path)
     assert seen.dropped == {"a.x.io": ["v1"]}
     read = [request.path for request in api.requests if "customresourcedefinitions/" in request.path]
     assert read == ["/apis/apiextensions.k8s.io/v1/customresourcedefinitions/a.x.io"], "unchanged CRDs are not read"
+
+
+@pytest.mark.parametrize(("contested", "managers"), [(["set"], ["kubectl"]), ([], [])])
+def test_fields_of_others_are_noted_where_they_are_not_to_be_taken(
+    api: FakeApi, cluster: Cluster, tmp_path: Path, contested: list[str], managers: list[str]
+) -> None:
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / "a.x.io.json").write_text(json.dumps(crd("a.x.io", ["v1"], [])))
+    api.put(crd("a.x.io", ["v1"], ["v1"], "another file"))
+    cause = {"reason": "FieldManagerConflict", "message": 'conflict with "kubectl"', "field": ".spec.versions"}
+    api.fail("PATCH", "/customresourcedefinitions/a.x.io", 409, "conflict", details={"causes": [cause]})
+    seen = Snapshot(parts={"crds": list(api.objects.values())})
+    sets = {"set": {"files": [{"name": "a.x.io"}]}}
+    survey.look_at_crds(cluster, seen, sets, contested=contested, directory=tmp_path)
+    assert seen.conflicts == ({"a.x.io": managers} if managers else {})
+    assert api.writes() == []
 
 
 SERVING = "serving.kserve.io/v1alpha2"

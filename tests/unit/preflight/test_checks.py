@@ -193,6 +193,11 @@ def experimental_gateway_api(world: World) -> None:
     world.add("crds", *gateway_api("v1.4.0", "experimental"))
 
 
+@case("IP-PRE-043")
+def a_crd_with_fields_of_somebody_else(world: World) -> None:
+    world.seen.conflicts["certificates.cert-manager.io"] = ["kubectl"]
+
+
 @case("IP-PRE-042")
 def a_namespace_that_goes(world: World) -> None:
     world.add("namespaces", named("Namespace", "istio-system", deletionTimestamp="now", finalizers=["kubernetes"]))

@@ -163,6 +163,14 @@ def test_auto_takes_a_newer_gateway_api_as_it_is() -> None:
     assert world.codes() == [("IP-PRE-053", "warning")]
 
 
+def test_auto_leaves_a_gateway_api_alone_that_the_cluster_has_upgraded_over_ours() -> None:
+    world = World()
+    world.own(gateway_api="auto")
+    world.add("crds", *gateway_api("v1.6.0", labels={"inference-platform.io/layer": "gateway_api"}))
+    assert world.decisions()["gateway_api"] == "external"
+    assert world.codes() == []
+
+
 def test_auto_where_only_the_cloud_manager_may_bring_it_does_not_take_it_over() -> None:
     world = World()
     world.settings["provider"] = "aws"
