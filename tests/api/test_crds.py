@@ -20,6 +20,7 @@ from inference_platform.platform import resolve
 from tests.rendered.charts import Helm, all_cases
 from tests.support.clusters import EmbeddedCluster, running_cluster, wait_for
 from tests.support.crd_schema import REPOSITORY, UPSTREAM_VARIABLE, CrdIndex, upstream_crds, upstream_files
+from tests.support.rendered_models import rendered_objects
 
 pytestmark = pytest.mark.cluster
 
@@ -188,8 +189,8 @@ def our_objects(tools_folder: Path) -> list[dict[str, Any]]:
         lists = [value for value in variables.values() if isinstance(value, list)]
         found += [item for items in lists for item in items if isinstance(item, dict) and "apiVersion" in item]
     for provider in ("aws", "azure"):
-        plan = resolve({"platform_release": "3.4", "provider": provider})
-        found += render([MODEL], {}, plan.to_dict()).objects
+        plan = resolve({"platform_release": "3.4", "provider": provider}).to_dict()
+        found += [*render([MODEL], {}, plan).objects, *rendered_objects(plan)]
     return found
 
 
@@ -218,8 +219,16 @@ def test_the_real_crds_accept_our_objects_unchanged(
     cluster, index = real_server
     custom_objects = [obj for obj in our_objects if index.knows(obj)]
     kinds = {obj["kind"] for obj in custom_objects}
-    assert kinds >= {"Istio", "LeaderWorkerSetOperator", "CertManager", "Kserve", "Gateway", "LLMInferenceService"}
-    for obj in custom_objects:
-        stored, complaints = dry_run(cluster, obj)
-        assert complaints == "", f"{obj['kind']} {obj['metadata']['name']}"
-        assert contains(stored[0], obj), f"{obj['kind']} {obj['metadata']['name']} was changed: {stored[0]}"
+    assert kinds >= {
+        "Istio",
+        "LeaderWorkerSetOperator",
+        "CertManager",
+        "Kserve",
+        "Gateway",
+        "LLMInferenceService",
+        "InferenceObjective",
+    }
+    stored, complaints = dry_run(cluster, *custom_objects)
+    assert complaints == ""
+    for mine, theirs in zip(custom_objects, stored, strict=True):
+        assert contains(theirs, mine), f"{mine['kind']} {mine['metadata']['name']} was changed: {theirs}"
