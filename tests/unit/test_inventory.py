@@ -203,6 +203,22 @@ def test_the_inventory_goes_before_the_environment(pull_secret):
     assert pull_secret_path({}, {}) is None
 
 
+@pytest.mark.parametrize("key", ["mirror.example.com:5000", "mirror.example.com:5000/a"])
+def test_with_a_mirror_the_credentials_are_those_of_the_mirror(variables, pull_secret, key):
+    variables["platform_image_registry"] = "mirror.example.com:5000/a/b"
+    finding = only(variables)
+    assert (finding.code, finding.severity) == ("IP-INV-013", "warning")
+    assert "mirror.example.com:5000" in finding.expected
+    pull_secret.write_text(json.dumps({"auths": {key: {"username": "u", "password": "p"}}}))
+    assert validate(variables) == []
+
+
+def test_a_mirror_has_no_scheme(variables):
+    variables["platform_image_registry"] = "https://mirror.example.com"
+    found = [finding for finding in validate(variables) if "platform_image_registry" in finding.where]
+    assert [finding.expected for finding in found] == ["host[:port][/path], without a scheme"]
+
+
 @pytest.mark.parametrize("name", ["missing.json", ""])
 def test_a_pull_secret_that_is_no_file_is_refused(variables, tmp_path, name):
     variables["pull_secret_file"] = str(tmp_path / name)

@@ -28,9 +28,17 @@ def pull_secret_path(variables: Mapping[str, Any], environ: Mapping[str, str]) -
 
 
 def check_pull_secret(
-    variables: Mapping[str, Any], environ: Mapping[str, str], registry: str, report: Reporter
+    variables: Mapping[str, Any],
+    environ: Mapping[str, str],
+    registry: str,
+    report: Reporter,
+    *,
+    anonymous: bool = False,
 ) -> Iterator[Finding]:
-    """Findings about the pull secret file: it exists, is a Docker config, and knows ``registry``."""
+    """Findings about the pull secret file: it exists, is a Docker config, and knows ``registry`` (host[:port][/path]).
+
+    Where ``anonymous`` pulls may do, as in a mirror of the site, missing credentials are a warning.
+    """
     path = pull_secret_path(variables, environ)
     where = (VARIABLE,)
     if path is None:
@@ -55,10 +63,10 @@ def check_pull_secret(
         return
     except UnicodeDecodeError:
         text = ""
-    yield from _check_content(text, path, registry, report)
+    yield from _check_content(text, path, registry, report, anonymous)
 
 
-def _check_content(text: str, path: Path, registry: str, report: Reporter) -> Iterator[Finding]:
+def _check_content(text: str, path: Path, registry: str, report: Reporter, anonymous: bool) -> Iterator[Finding]:
     auths = _auths(text)
     if auths is None:
         yield report.error(
@@ -68,14 +76,21 @@ def _check_content(text: str, path: Path, registry: str, report: Reporter) -> It
             f'"{path}" with something else',
             f"Write it with: podman login --authfile {path} {registry}",
         )
-    elif not _has_credentials(auths.get(registry)):
-        yield report.error(
+    elif not any(_has_credentials(auths.get(place)) for place in _places(registry)):
+        yield (report.warning if anonymous else report.error)(
             NO_CREDENTIALS,
             (VARIABLE,),
             f"credentials (user and password) for {registry}",
             f'"{path}" with credentials for {", ".join(sorted(map(str, auths))) or "no registry"}',
             f"Add them with: podman login --authfile {path} {registry}",
         )
+
+
+def _places(registry: str) -> Iterator[str]:
+    """Keys under which credentials for a registry may stand: its path, shorter ones, its host."""
+    while registry:
+        yield registry
+        registry = registry.rpartition("/")[0]
 
 
 def _auths(text: str) -> dict[str, Any] | None:

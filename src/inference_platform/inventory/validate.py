@@ -123,7 +123,9 @@ def _pull_secret_findings(
     registry = distribution.get("pull_secret_registry")
     if registry is None:
         return []
-    return list(check_pull_secret(settings, os.environ if environ is None else environ, registry, report))
+    mirror = str(setting(settings, "platform_image_registry") or "").rstrip("/")
+    where = os.environ if environ is None else environ
+    return list(check_pull_secret(settings, where, mirror or registry, report, anonymous=bool(mirror)))
 
 
 def _models(

@@ -10,6 +10,7 @@ from typing import Any
 from inference_platform import schema
 from inference_platform.catalog.load import load
 from inference_platform.findings import ERROR, Finding, errors, show
+from inference_platform.mirror import Rewriting
 from inference_platform.models import scheduler
 from inference_platform.models.merge import Defaults, defaults_of, fill, has, layered, merge, without_nothing
 from inference_platform.models.routes import group_route, own_route
@@ -79,7 +80,8 @@ class RenderResult:
     Objects: namespaces first, then models by namespace and name, each followed by what
     stands beside it, then routes. ``entries`` are the completed entries of ``models``, in
     the same order. ``absent`` are the ids (namespace/name) of models that the inventory
-    wants removed. Models with an error have neither object nor summary.
+    wants removed. ``mirrored`` says of each image that was pointed at the mirror what it
+    was before. Models with an error have neither object nor summary.
     """
 
     objects: list[dict[str, Any]]
@@ -87,6 +89,7 @@ class RenderResult:
     models: list[ModelSummary]
     entries: list[dict[str, Any]] = field(default_factory=list)
     absent: list[str] = field(default_factory=list)
+    mirrored: dict[str, str] = field(default_factory=dict)
 
     @property
     def ok(self) -> bool:
@@ -126,7 +129,8 @@ def render(
     problems = [problem for subject in present for problem in _model_problems(subject, rules)]
     problems += check_inventory(RULES.of(INVENTORY), replace(inventory, subjects=subjects))
     problems += _shared_scheduler_names(present)
-    services = _services(present, _with_errors(problems), problems)
+    rewriting = Rewriting(platform["image_registry"])
+    services = _services(present, _with_errors(problems), problems, rewriting)
     findings.add_problems(sorted(problems, key=_order))
     bad = _with_errors(problems)
     good = sorted((subject for subject in present if subject.index not in bad), key=lambda subject: subject.key)
@@ -136,6 +140,7 @@ def render(
         models=[_summary(subject) for subject in good],
         entries=[dict(subject.entry) for subject in good],
         absent=sorted("/".join(subject.key) for subject in subjects if subject.entry["state"] == _ABSENT),
+        mirrored=rewriting.sources,
     )
 
 
@@ -203,14 +208,16 @@ def _of_scheduler(mistake: scheduler.Mistake, index: int) -> Problem:
     return Problem(mistake.code, mistake.path, mistake.expected, mistake.found, mistake.remedy, mistake.severity, index)
 
 
-def _services(subjects: Sequence[Subject], bad: set[int | None], problems: list[Problem]) -> dict[int, dict[str, Any]]:
+def _services(
+    subjects: Sequence[Subject], bad: set[int | None], problems: list[Problem], rewriting: Rewriting
+) -> dict[int, dict[str, Any]]:
     """The services of the models without errors; adds what is wrong with their specs to ``problems``."""
     services: dict[int, dict[str, Any]] = {}
     rules = RULES.of(SPEC)
     for subject in subjects:
         if subject.index not in bad:
             service = service_object(subject.entry, subject.pods, subject.wiring, subject.serving)
-            services[subject.index] = service
+            services[subject.index] = rewriting.of(service)
             problems += check_spec(rules, subject, service["spec"])
     return services
 

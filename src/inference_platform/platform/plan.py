@@ -45,7 +45,8 @@ class Plan:
     proves it, ``annotations`` of its Service, and ``port_annotations`` for every port, whose
     $(port) is still to be filled in. ``versions`` are component versions for chart values
     and the report. ``serving`` is what rendering a model needs to know. ``pull_secret``
-    never holds the content.
+    never holds the content. ``image_registry`` is the mirror (host[:port][/path]) that takes the
+    place of the registry of every image; ``images`` name the registries of the lock all the same.
     """
 
     release: str
@@ -65,6 +66,7 @@ class Plan:
     gateway: dict[str, Any]
     versions: dict[str, str]
     serving: dict[str, Any]
+    image_registry: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """The plan as nested dicts and lists, safe to hand to Ansible or to JSON."""

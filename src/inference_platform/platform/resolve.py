@@ -35,6 +35,7 @@ class _Choice:
     engine_line: str
     ownership: dict[str, str]
     load_balancer: str
+    image_registry: str
 
     @property
     def line(self) -> dict[str, Any]:
@@ -179,6 +180,7 @@ def _choose(settings: Mapping[str, Any], catalog: Catalog) -> _Choice:
         engine_line=line,
         ownership={name: _owner(wanted.get(name), possible[name]) for name in sorted(possible)},
         load_balancer=str(setting(settings, "gateway_load_balancer")),
+        image_registry=str(setting(settings, "platform_image_registry") or "").rstrip("/"),
     )
 
 
@@ -230,6 +232,7 @@ def _plan(choice: _Choice, catalog: Catalog) -> Plan:
         gateway=_gateway(choice, catalog),
         versions=_with_delegated(choice, dict(release["versions"]), "delegated_versions"),
         serving=_serving(choice, catalog, namespaces),
+        image_registry=choice.image_registry,
     )
 
 

@@ -11,6 +11,7 @@ from inference_platform import platform
 from inference_platform.cluster import crds, survey
 from inference_platform.cluster.client import Cluster
 from inference_platform.findings import Finding
+from inference_platform.mirror import mirrored
 from inference_platform.models import RenderResult, capacity
 from inference_platform.platform.resolve import ownership_choices, setting
 from inference_platform.preflight import data, detection, outcome, ownership
@@ -147,7 +148,7 @@ def _ask(cluster: Cluster, settings: Mapping[str, Any], scene: Scene, crd_source
 def _an_image(plan: Mapping[str, Any]) -> str:
     """An image that a policy about registries would look at."""
     images: Mapping[str, str] = plan["images"]
-    return images.get("rhai_operator") or next(iter(images.values()))
+    return mirrored(images.get("rhai_operator") or next(iter(images.values())), plan["image_registry"])
 
 
 def _capacity(

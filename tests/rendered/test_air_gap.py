@@ -1,0 +1,120 @@
+"""With one setting, platform_image_registry, no object of any inventory names an image outside of the mirror."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jinja2 import Environment
+
+from inference_platform.models import render
+from inference_platform.platform import resolve
+from tests.rendered.charts import REPOSITORY, Case, Helm, load_yaml, pod_specs, strings
+from tests.support.rendered_models import rendered_objects
+
+INVENTORIES = REPOSITORY / "inventories"
+EVERY = sorted(path.parent.name for path in INVENTORIES.glob("*/hosts.yml"))
+MIRROR = "mirror.example.com:5000/platform"
+CA = "-----BEGIN CERTIFICATE-----\nTUlJQg==\n-----END CERTIFICATE-----\n"
+#: Registry, path, and a tag or a digest.
+REFERENCE = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]+)+(:[0-9]+)?(/[a-z0-9._-]+)+(:[\w.-]+|@sha256:[0-9a-f]{64})")
+#: What the cluster asks of a rendered object: an address in itself.
+INSIDE = re.compile(r"https?://[a-z0-9.-]+\.svc(\.cluster\.local)?\b")
+
+
+def variables_of(inventory: str) -> dict[str, Any]:
+    merged: dict[str, Any] = {}
+    for path in sorted((INVENTORIES / inventory / "group_vars" / "all").glob("*.yml")):
+        merged |= load_yaml(path)
+    if merged["provider"] == "auto":
+        merged["provider"] = "generic"
+    return merged
+
+
+def plan_of(inventory: str, registry: str = MIRROR) -> dict[str, Any]:
+    variables = {**variables_of(inventory), "platform_image_registry": registry}
+    return resolve(variables).to_dict()
+
+
+def chart_values(plan: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The values that the roles give each release of the plan, as Ansible fills them in."""
+    environment = Environment()
+    environment.filters["combine"] = lambda first, second: {**first, **second}
+    facts = {"platform": plan, "inference_gateway_service_annotations": {}}
+
+    def filled(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: filled(item) for key, item in value.items()}
+        if isinstance(value, list):
+            return [filled(item) for item in value]
+        if isinstance(value, str):
+            return environment.compile_expression(value.removeprefix("{{").removesuffix("}}"))(**facts)
+        return value
+
+    common = filled(load_yaml(REPOSITORY / "roles/platform/vars/main.yml")["platform_chart_values"])
+    values: dict[str, dict[str, Any]] = {}
+    for layer in plan["layers"]:
+        written = load_yaml(REPOSITORY / f"roles/{layer['name']}/vars/main.yml").get(f"_{layer['name']}_values", {})
+        for release in layer["releases"]:
+            values[release["chart"]] = {**filled(written.get(release["name"], {})), **common}
+    return values
+
+
+def outside(objects: list[dict[str, Any]]) -> set[str]:
+    """Images and addresses of the objects that are not in the mirror."""
+    found = {match.group() for text in strings(objects) for match in REFERENCE.finditer(text)}
+    for _, spec in pod_specs(objects):
+        found |= {container["image"] for container in [*spec.get("initContainers", []), *spec["containers"]]}
+    addresses = {text for text in strings(objects) if re.match(r"(https?|oci)://", text) and not INSIDE.match(text)}
+    return {text for text in found if not text.startswith(f"{MIRROR}/")} | {
+        text for text in addresses if not text.startswith(f"oci://{MIRROR}/")
+    }
+
+
+@pytest.mark.parametrize("inventory", EVERY)
+def test_no_object_of_the_platform_is_from_outside_of_the_mirror(helm: Helm, tmp_path: Path, inventory: str) -> None:
+    plan = plan_of(inventory)
+    images: set[str] = set()
+    for chart, values in chart_values(plan).items():
+        given = {**values, **({"caBundle": CA} if chart == "inference-gateway" else {})}
+        path = tmp_path / f"{chart}.json"
+        path.write_text(json.dumps(given), encoding="utf-8")
+        objects = helm.objects(Case(chart), "--values", str(path))
+        assert outside(objects) == set(), chart
+        images |= {match.group() for text in strings(objects) for match in REFERENCE.finditer(text)}
+    used = {reference.partition("@")[2] for reference in images}
+    assert {entry["value"].partition("@")[2] for entry in plan["related_images"]["operator"]} <= used
+
+
+def test_the_search_finds_what_is_outside(helm: Helm) -> None:
+    found = outside(helm.objects(Case("rhai-operator")))
+    assert any(reference.startswith("registry.redhat.io/rhaii/vllm-cuda-rhel9@") for reference in found)
+
+
+@pytest.mark.parametrize("inventory", EVERY)
+def test_no_model_of_an_inventory_is_from_outside_of_the_mirror(inventory: str) -> None:
+    variables = variables_of(inventory)
+    result = render(variables["models"], variables["model_defaults"], plan_of(inventory))
+    assert result.ok
+    assert outside(result.objects) == set()
+
+
+def test_no_model_that_can_be_written_is_from_outside_of_the_mirror() -> None:
+    """Every sample of the language, with the images of their entries and of their overrides."""
+    plain = [text for obj in rendered_objects(plan_of("generic", "")) for text in images(obj)]
+    moved = [text for obj in rendered_objects(plan_of("generic")) for text in images(obj)]
+    assert len(plain) >= 5
+    assert {text for text in moved if not text.removeprefix("oci://").startswith(f"{MIRROR}/")} == set()
+
+
+def images(value: Any) -> list[str]:
+    """Values of all fields named image, and all oci:// addresses."""
+    if isinstance(value, list):
+        return [text for item in value for text in images(item)]
+    if isinstance(value, dict):
+        own = [value["image"]] if isinstance(value.get("image"), str) else []
+        return own + [text for item in value.values() for text in images(item)]
+    return [value] if isinstance(value, str) and value.startswith("oci://") else []
