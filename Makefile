@@ -12,7 +12,9 @@ CLUSTER ?= default
 # Progress appears at once, also when the output is a file or a pipe.
 export PYTHONUNBUFFERED := 1
 
-.PHONY: help setup tools demo test test-fast lint bench local-up local-down local-status local-kubeconfig lock clean
+GUIDELLM := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/inference-platform/guidellm
+
+.PHONY: help setup tools guidellm demo test test-fast lint bench local-up local-down local-status local-kubeconfig lock clean
 
 help: ## Show this help
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,6 +31,14 @@ $(LOCKED): requirements.lock pyproject.toml
 
 tools: $(LOCKED) ## Build the programs of the embedded cluster (once, then cached)
 	@$(BIN)/python -m embedded_cluster build
+
+guidellm: $(GUIDELLM)/.locked ## Install GuideLLM for playbooks/benchmark.yml (once, 430 MB)
+
+$(GUIDELLM)/.locked: requirements-guidellm.lock
+	@echo "Installing GuideLLM in $(GUIDELLM)"
+	@$(PYTHON) -m venv --clear $(GUIDELLM)
+	@$(GUIDELLM)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-guidellm.lock
+	@touch $@
 
 demo: $(LOCKED) ## From nothing to an answer of a model: embedded cluster, site.yml, report, a completion
 	@$(BIN)/python -m embedded_cluster up --name $(CLUSTER)
@@ -72,6 +82,8 @@ lock: $(LOCKED) ## Resolve the dependencies again and rewrite the lock files
 	  --no-header --no-emit-index-url --extra local --extra test --extra build pyproject.toml -o requirements.lock
 	@build/lock/bin/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --upgrade --no-annotate \
 	  --no-header --no-emit-index-url requirements-go.in -o requirements-go.lock
+	@build/lock/bin/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --upgrade --no-annotate \
+	  --no-header --no-emit-index-url requirements-guidellm.in -o requirements-guidellm.lock
 
 clean: ## Remove what this checkout made (not the cache)
 	@rm -rf $(VENV) build .ansible
