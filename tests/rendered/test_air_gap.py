@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from jinja2 import Environment
 
+from inference_platform.catalog import load
 from inference_platform.models import render
 from inference_platform.platform import resolve
 from tests.rendered.charts import REPOSITORY, Case, Helm, load_yaml, pod_specs, strings
@@ -34,8 +35,8 @@ def variables_of(inventory: str) -> dict[str, Any]:
     return merged
 
 
-def plan_of(inventory: str, registry: str = MIRROR) -> dict[str, Any]:
-    variables = {**variables_of(inventory), "platform_image_registry": registry}
+def plan_of(inventory: str, registry: str = MIRROR, **changes: Any) -> dict[str, Any]:
+    variables = {**variables_of(inventory), "platform_image_registry": registry, **changes}
     return resolve(variables).to_dict()
 
 
@@ -74,9 +75,12 @@ def outside(objects: list[dict[str, Any]]) -> set[str]:
     }
 
 
+@pytest.mark.parametrize("release", sorted(load().releases))
 @pytest.mark.parametrize("inventory", EVERY)
-def test_no_object_of_the_platform_is_from_outside_of_the_mirror(helm: Helm, tmp_path: Path, inventory: str) -> None:
-    plan = plan_of(inventory)
+def test_no_object_of_the_platform_is_from_outside_of_the_mirror(
+    helm: Helm, tmp_path: Path, inventory: str, release: str
+) -> None:
+    plan = plan_of(inventory, platform_release=release)
     images: set[str] = set()
     for chart, values in chart_values(plan).items():
         given = {**values, **({"caBundle": CA} if chart == "inference-gateway" else {})}
@@ -86,7 +90,8 @@ def test_no_object_of_the_platform_is_from_outside_of_the_mirror(helm: Helm, tmp
         assert outside(objects) == set(), chart
         images |= {match.group() for text in strings(objects) for match in REFERENCE.finditer(text)}
     used = {reference.partition("@")[2] for reference in images}
-    assert {entry["value"].partition("@")[2] for entry in plan["related_images"]["operator"]} <= used
+    related = [entry["value"] for entry in plan["related_images"]["operator"] if "@" in entry["value"]]
+    assert {value.partition("@")[2] for value in related} <= used
 
 
 def test_the_search_finds_what_is_outside(helm: Helm) -> None:

@@ -1,0 +1,59 @@
+"""Action inference.platform.mirror: lists and copies artifacts. Documented in plugins/modules/mirror.py."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+from ansible_collections.inference.platform.plugins.plugin_utils import handover
+from ansible_collections.inference.platform.plugins.plugin_utils.platform_action import PlatformAction
+
+
+class ActionModule(PlatformAction):
+    """Writes the lists, and copies when asked to. Looks at no cluster."""
+
+    ARGUMENTS: ClassVar = {
+        "rendered": {"type": "path", "required": True},
+        "platform": {"type": "dict", "required": True},
+        "directory": {"type": "path", "required": True},
+        "registry": {"type": "str", "default": ""},
+        "copy": {"type": "bool", "default": False},
+        "auth_file": {"type": "path"},
+        "crd_directory": {"type": "path"},
+        "crd_mirror": {"type": "str", "default": ""},
+        "crd_cache": {"type": "str", "default": ""},
+    }
+
+    def perform(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        from inference_platform.mirror import copying, files, lists
+        from inference_platform.mirror.needs import list_needs
+
+        plan, rendered = arguments["platform"], handover.take(arguments["rendered"])
+        registry = (arguments["registry"] or plan["image_registry"]).rstrip("/")
+        needs = list_needs(
+            plan,
+            rendered.objects,
+            sources=rendered.mirrored,
+            registry=registry,
+            own_crds=bool(arguments["crd_directory"]),
+        )
+        folder = Path(arguments["directory"])
+        changed = lists.write(needs, folder, check=self.check)
+        lines = [lists.as_text(needs), f"Lists: {folder}"]
+        if arguments["copy"] and not registry:
+            raise copying.CopyError(
+                "Copying images: expected a mirror to copy to, found none. Give -e mirror_registry=HOST/PATH, or set "
+                "platform_image_registry."
+            )
+        if arguments["copy"] and not self.check:
+            program = copying.find_program()
+            fetched = files.download(
+                needs.files,
+                folder / "files",
+                mirror=arguments["crd_mirror"] or None,
+                cache=arguments["crd_cache"] or None,
+            )
+            copied = copying.copy(needs.images, program, arguments["auth_file"])
+            changed = True
+            lines.append(f"Copied {len(copied)} images to {registry} with {program.name}; {fetched} new CRD files.")
+        return {"changed": changed, "msg": "\n".join(lines), "needs": needs.to_dict(), "directory": str(folder)}

@@ -1,0 +1,75 @@
+#!/usr/bin/python
+"""Documentation of the action inference.platform.mirror; plugins/action/mirror.py does the work."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: mirror
+short_description: List, and copy, what an inventory needs from outside
+version_added: 0.1.0
+description:
+  - Lists every image, CRD file and chart of the plan and its models, and the weights that the site must provide, as
+    a table, as JSON, and as plain text for programs that copy images.
+  - With O(copy=true) images are copied with skopeo or crane, and CRD files are downloaded and verified.
+  - Needs no cluster.
+options:
+  rendered:
+    description: File with the rendered models, as returned by M(inference.platform.plan) in the same run.
+    type: path
+    required: true
+  platform:
+    description: The plan.
+    type: dict
+    required: true
+  directory:
+    description: Folder to write to.
+    type: path
+    required: true
+  registry:
+    description: Mirror for the targets, as host[:port][/path]. Empty takes that of the plan, if there is one.
+    type: str
+    default: ''
+  copy:
+    description: Copy the images, and download the CRD files.
+    type: bool
+    default: false
+  auth_file:
+    description: Docker config.json with the credentials of both registries.
+    type: path
+  crd_directory:
+    description: Folder with the CRD files, of the inventory. When given, none are listed and downloaded.
+    type: path
+  crd_mirror:
+    description: Web server that is asked for CRD files first.
+    type: str
+    default: ''
+  crd_cache:
+    description: Folder for downloaded CRD files. Empty takes that of the user.
+    type: str
+    default: ''
+notes:
+  - Runs on the controller; the Python package C(inference_platform) must be installed there.
+  - Supports check mode.
+author:
+  - The inference platform project (@inference-platform)
+"""
+
+EXAMPLES = r"""
+- name: List what has to be in the mirror
+  inference.platform.mirror:
+    rendered: "{{ platform_rendered }}"
+    platform: "{{ platform }}"
+    directory: build/mirror
+    registry: mirror.example.com/platform
+"""
+
+RETURN = r"""
+needs:
+  description: Images, files, charts and data, as in mirror.json.
+  returned: success
+  type: dict
+directory:
+  description: The folder.
+  returned: success
+  type: str
+"""

@@ -1,0 +1,79 @@
+"""The needs as a table for people and as files for programs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from inference_platform.mirror.needs import Needs
+
+
+def as_text(needs: Needs) -> str:
+    """Sections with one line for each image, file, chart, and source of weights."""
+    return "\n".join(
+        [
+            *_section(
+                f"images: {len(needs.images)}",
+                ((item.target or item.source, *_note(item.rewritten), *item.used_by) for item in needs.images),
+            ),
+            *_section(f"CRD files: {len(needs.files)}", ((item.url, item.sha256, *item.crds) for item in needs.files)),
+            *_section(
+                f"charts, in this repository: {len(needs.charts)}",
+                ((item.name, item.version, item.layer) for item in needs.charts),
+            ),
+            *_section(
+                f"weights that the site must provide: {len(needs.data)}",
+                ((item.uri, *item.used_by) for item in needs.data),
+            ),
+        ]
+    )
+
+
+def _note(rewritten: bool) -> tuple[str, ...]:
+    return () if rewritten else ("[brought by the cloud manager: the nodes need the mirror]",)
+
+
+def _section(title: str, rows: Iterable[Iterable[str]]) -> Iterator[str]:
+    yield title
+    yield from (f"  {'  '.join(row)}" for row in rows)
+
+
+def files(needs: Needs) -> dict[str, str]:
+    """Name -> content. With a mirror also the pairs and what the container runtimes of the nodes read."""
+    found = {
+        "mirror.json": json.dumps(needs.to_dict(), indent=2) + "\n",
+        "images.txt": _lines(item.source for item in needs.images),
+        "files.txt": _lines(item.url for item in needs.files),
+        "SHA256SUMS": _lines(f"{item.sha256}  files/{item.path}" for item in needs.files),
+    }
+    if needs.registry:
+        found["mapping.txt"] = _lines(f"{item.source}={item.target}" for item in needs.images)
+        found["registries.conf"] = _registries(needs)
+    return found
+
+
+def write(needs: Needs, folder: Path, *, check: bool = False) -> bool:
+    """Write the files where they differ; whether any did. In check mode nothing is written."""
+    changed = False
+    for name, text in files(needs).items():
+        path = folder / name
+        if not path.is_file() or path.read_text(encoding="utf-8") != text:
+            changed = True
+            if not check:
+                folder.mkdir(parents=True, exist_ok=True)
+                path.write_text(text, encoding="utf-8")
+    return changed
+
+
+def _registries(needs: Needs) -> str:
+    """A drop-in for /etc/containers/registries.conf.d: each registry that is published from, by way of the mirror."""
+    hosts = sorted({item.source.partition("/")[0] for item in needs.images})
+    blocks = [
+        f'[[registry]]\nlocation = "{host}"\n\n[[registry.mirror]]\nlocation = "{needs.registry}"\n' for host in hosts
+    ]
+    return "\n".join(blocks)
+
+
+def _lines(items: Iterable[str]) -> str:
+    return "".join(f"{item}\n" for item in items)

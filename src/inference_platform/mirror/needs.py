@@ -1,0 +1,172 @@
+"""What an inventory needs from outside of its cluster: images, CRD files, charts, and data that only the site has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import yaml
+
+from inference_platform.catalog.load import Catalog, load
+from inference_platform.mirror.images import images_in, mirrored, with_registry
+from inference_platform.paths import CHARTS
+
+SERVICE = "LLMInferenceService"
+DELEGATED, EXTERNAL = "delegated", "external"
+# The layer of the images that no other layer has for itself.
+THE_REST = "platform_operator"
+# Schemes of model sources that are no image and do not lie in the cluster.
+FETCHED = ("hf://", "s3://", "gs://", "http://", "https://")
+
+
+@dataclass(frozen=True)
+class Image:
+    """An image: where it is published, where the mirror has it (empty without one), and who uses it.
+
+    ``rewritten`` is False for what a cloud manager brings along: objects keep its reference,
+    so the container runtime of the nodes has to be told of the mirror.
+    """
+
+    source: str
+    target: str
+    used_by: tuple[str, ...]
+    rewritten: bool
+
+
+@dataclass(frozen=True)
+class File:
+    """A file with CRDs: its URL, checksum, place in the mirror (``path``), and the CRDs that are taken from it."""
+
+    url: str
+    sha256: str
+    path: str
+    crds: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A chart of this repository: nothing to fetch."""
+
+    name: str
+    version: str
+    layer: str
+
+
+@dataclass(frozen=True)
+class Data:
+    """Weights that the site has to provide itself, and the models that take them."""
+
+    uri: str
+    used_by: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Needs:
+    """All of it, each list sorted. ``registry`` is the mirror that the targets are in; empty without one."""
+
+    registry: str
+    images: tuple[Image, ...]
+    files: tuple[File, ...]
+    charts: tuple[Chart, ...]
+    data: tuple[Data, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data with the same keys."""
+        return asdict(self)
+
+
+def list_needs(
+    plan: Mapping[str, Any],
+    objects: Iterable[Mapping[str, Any]],
+    *,
+    sources: Mapping[str, str] | None = None,
+    registry: str = "",
+    own_crds: bool = False,
+    catalog: Catalog | None = None,
+) -> Needs:
+    """What ``plan`` (as plain data) and the ``objects`` of its models need.
+
+    ``sources`` says of images that are in a mirror already what they were before
+    (``RenderResult.mirrored``); ``registry`` is the mirror for the targets; ``own_crds`` says
+    that the inventory has the CRDs in a folder (``crd_directory``), so no file is fetched.
+    """
+    catalog = catalog or load()
+    services = [item for item in objects if item["kind"] == SERVICE]
+    return Needs(
+        registry=registry,
+        images=_images(plan, services, sources or {}, registry, catalog),
+        files=() if own_crds else _files(plan),
+        charts=_charts(plan),
+        data=_data(services),
+    )
+
+
+def _images(
+    plan: Mapping[str, Any],
+    services: Iterable[Mapping[str, Any]],
+    sources: Mapping[str, str],
+    registry: str,
+    catalog: Catalog,
+) -> tuple[Image, ...]:
+    owners = {layer["name"]: layer["ownership"] for layer in plan["layers"]}
+    layers = {image: layer["name"] for layer in catalog.layers for image in layer.get("images", [])}
+    users: dict[str, set[str]] = {}
+    brought: set[str] = set()
+    written: set[str] = set()
+    for name, reference in plan["images"].items():
+        layer = layers.get(name, THE_REST)
+        owner = owners.get(layer, EXTERNAL)
+        if owner != EXTERNAL:
+            users.setdefault(reference, set()).add(layer)
+            (brought if owner == DELEGATED else written).add(reference)
+    for service in services:
+        for reference in images_in(service):
+            source = with_registry(sources.get(reference, reference))
+            users.setdefault(source, set()).add(_model(service))
+            written.add(source)
+    return tuple(
+        Image(source, mirrored(source, registry) if registry else "", tuple(sorted(names)), source not in brought)
+        for source, names in sorted(users.items())
+    )
+
+
+def _files(plan: Mapping[str, Any]) -> tuple[File, ...]:
+    names: dict[tuple[str, str], list[str]] = {}
+    for layer in plan["layers"]:
+        for chosen in layer["crds"]:
+            for file in plan["crds"][chosen]["files"]:
+                if "url" in file and "sha256" in file:
+                    names.setdefault((file["url"], file["sha256"]), []).append(file["name"])
+    return tuple(
+        File(url, sha256, f"{urlsplit(url).netloc}{urlsplit(url).path}", tuple(sorted(crds)))
+        for (url, sha256), crds in sorted(names.items())
+    )
+
+
+def _charts(plan: Mapping[str, Any]) -> tuple[Chart, ...]:
+    return tuple(
+        Chart(release["chart"], _chart_version(CHARTS / release["chart"]), layer["name"])
+        for layer in plan["layers"]
+        for release in layer["releases"]
+    )
+
+
+def _chart_version(folder: Path) -> str:
+    return str(yaml.safe_load((folder / "Chart.yaml").read_text(encoding="utf-8"))["version"])
+
+
+def _data(services: Iterable[Mapping[str, Any]]) -> tuple[Data, ...]:
+    users: dict[str, set[str]] = {}
+    for service in services:
+        model = service["spec"]["model"]
+        for source in [model, *model.get("lora", {}).get("adapters", [])]:
+            if str(source.get("uri", "")).startswith(FETCHED):
+                users.setdefault(source["uri"], set()).add(_model(service))
+    return tuple(Data(uri, tuple(sorted(names))) for uri, names in sorted(users.items()))
+
+
+def _model(service: Mapping[str, Any]) -> str:
+    return f"model {service['metadata']['namespace']}/{service['metadata']['name']}"

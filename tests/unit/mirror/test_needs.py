@@ -1,0 +1,117 @@
+"""What an inventory needs is listed once, by who uses it, with its place in the mirror."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from inference_platform.catalog import load
+from inference_platform.mirror import lists
+from inference_platform.mirror.needs import Needs, list_needs
+from inference_platform.models import render
+from inference_platform.platform import resolve
+
+MIRROR = "mirror.example.com:5000/platform"
+OWN = "quay.io/team/vllm:v1"
+MODELS: list[dict[str, Any]] = [
+    {"name": "a", "uri": "hf://org/model", "image": OWN, "gpu": {"count": 1}},
+    {"name": "b", "uri": "oci://quay.io/team/weights:v1", "gpu": {"count": 1}},
+    {"name": "c", "uri": "pvc://claim/folder", "gpu": {"count": 1}},
+]
+
+
+def needs(registry: str = "", *, setting: str = "", **changes: Any) -> Needs:
+    settings = {"platform_release": "3.4", "provider": "generic", "platform_image_registry": setting, **changes}
+    plan = resolve(settings).to_dict()
+    result = render(MODELS, {"namespace": "models"}, plan)
+    assert result.ok, result.findings
+    return list_needs(plan, result.objects, sources=result.mirrored, registry=registry)
+
+
+def by_name(listed: Needs) -> dict[str, Any]:
+    return {item.source.partition("@")[0]: item for item in listed.images}
+
+
+def test_every_image_of_the_plan_and_of_the_models_is_listed_once() -> None:
+    listed = needs()
+    sources = [item.source for item in listed.images]
+    plan = resolve({"platform_release": "3.4", "provider": "generic"}).to_dict()
+    assert sources == sorted({*plan["images"].values(), OWN, "quay.io/team/weights:v1"})
+    assert {item.target for item in listed.images} == {""}
+    assert by_name(listed)[OWN].used_by == ("model models/a",)
+
+
+def test_digests_and_tags_are_kept_in_the_mirror() -> None:
+    listed = needs(MIRROR)
+    assert len(listed.images) == len(needs().images)
+    assert all(item.target == f"{MIRROR}/{item.source.partition('/')[2]}" for item in listed.images)
+
+
+def test_an_inventory_that_uses_the_mirror_already_lists_the_same() -> None:
+    assert needs(MIRROR, setting=MIRROR) == needs(MIRROR)
+
+
+def test_what_somebody_else_has_installed_is_not_listed() -> None:
+    names = by_name(needs(ownership={"cert_manager": "external", "sail": "external", "lws": "external"}))
+    layers = {layer["name"]: layer.get("images", []) for layer in load().layers}
+    left = [image for name in ("cert_manager", "sail", "lws") for image in layers[name]]
+    repositories = {load().images[image]["repository"] for image in left}
+    assert len(repositories) == 12
+    assert repositories & set(names) == set()
+
+
+def test_what_the_cloud_manager_brings_is_left_to_the_nodes() -> None:
+    listed = needs(MIRROR, provider="aws")
+    brought = {user for item in listed.images if not item.rewritten for user in item.used_by}
+    assert brought == {"sail", "lws"}
+    assert "[brought by the cloud manager: the nodes need the mirror]" in lists.as_text(listed)
+    assert all(item.rewritten for item in needs(MIRROR).images)
+
+
+def test_layers_name_images_of_the_lock() -> None:
+    named = [image for layer in load().layers for image in layer.get("images", [])]
+    assert len(named) == len(set(named)) == 13
+    assert set(named) <= set(load().images)
+
+
+def test_files_have_a_checksum_and_their_place_on_the_web_server() -> None:
+    listed = needs()
+    crds = [name for file in listed.files for name in file.crds]
+    assert "llminferenceservices.serving.kserve.io" in crds
+    assert len(crds) == len(set(crds)) > 20
+    assert all(file.url == f"https://{file.path}" and len(file.sha256) == 64 for file in listed.files)
+
+
+def test_weights_that_are_no_image_are_left_to_the_site() -> None:
+    assert [(item.uri, item.used_by) for item in needs().data] == [("hf://org/model", ("model models/a",))]
+
+
+def test_the_lists_are_for_programs(tmp_path: Path) -> None:
+    listed = needs(MIRROR)
+    assert lists.write(listed, tmp_path, check=True)
+    assert list(tmp_path.iterdir()) == []
+    assert lists.write(listed, tmp_path)
+    assert not lists.write(listed, tmp_path)
+    assert (tmp_path / "images.txt").read_text().splitlines() == [item.source for item in listed.images]
+    pairs = dict(line.split("=") for line in (tmp_path / "mapping.txt").read_text().splitlines())
+    assert pairs == {item.source: item.target for item in listed.images}
+    assert json.loads((tmp_path / "mirror.json").read_text()) == json.loads(json.dumps(listed.to_dict()))
+    conf = (tmp_path / "registries.conf").read_text()
+    assert (
+        'location = "registry.redhat.io"\n\n[[registry.mirror]]\nlocation = "mirror.example.com:5000/platform"' in conf
+    )
+    assert not {"mapping.txt", "registries.conf"} & set(lists.files(needs()))
+
+
+@pytest.mark.parametrize("part", ["chart", "image", "hf://org/model", "cert-manager.io"])
+def test_the_table_has_a_part_for_each(part: str) -> None:
+    assert part in lists.as_text(needs())
+
+
+def test_an_inventory_with_crds_of_its_own_needs_no_files() -> None:
+    plan = resolve({"platform_release": "3.4", "provider": "generic"}).to_dict()
+    assert list_needs(plan, [], own_crds=True).files == ()
+    assert list_needs(plan, []).files != ()
