@@ -112,7 +112,7 @@ MISTAKES = {
         "platform_release",
         expected="a release of the catalogue: 3.4",
         found='"9.9"',
-        remedy="Set platform_release to 3.4.",
+        remedy="Set platform_release to 3.4 or 3.5.",
     ),
     "an unknown provider": Mistake(
         CLUSTER,
