@@ -51,6 +51,7 @@ def scheduler_config(**changes: Any) -> dict[str, Any]:
 
 
 PRECISE = {"scheduler": {"strategy": "precise_prefix_cache"}}
+SPREAD = {"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule"}
 
 # Rules about one entry, or about its rendered spec.
 MODEL_CASES: dict[str, list[Case]] = {
@@ -563,6 +564,13 @@ MODEL_CASES: dict[str, list[Case]] = {
             {**PRECISE, **pod(env=[{"name": "OTHER", "value": "7"}])},
         ),
         Case({**PRECISE, **scheduler_config()}, "override.router.scheduler.config"),
+    ],
+    "IP-MOD-225": [
+        Case(
+            {"topology_spread": [SPREAD, {**SPREAD, "maxSkew": 2}]},
+            "topology_spread",
+            {"topology_spread": [SPREAD, {**SPREAD, "whenUnsatisfiable": "ScheduleAnyway"}]},
+        ),
     ],
     # the schema
     "IP-MOD-124": [Case({"env": {"PYTHONHASHSEED": 42}}, "env.PYTHONHASHSEED", {"env": {"PYTHONHASHSEED": "42"}})],

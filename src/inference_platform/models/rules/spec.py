@@ -40,7 +40,25 @@ _FIELDS: Mapping[KeyPath, KeyPath] = {
     ("router", "gateway"): ("router", "gateways"),
     ("router", "scheduler", "replicas"): ("scheduler", "replicas"),
     ("router", "scheduler", "config"): ("scheduler",),
+    ("template", "topologySpreadConstraints"): ("topology_spread",),
+    ("worker", "topologySpreadConstraints"): ("topology_spread",),
 }
+# Lists of a pod whose items the API tells apart by these keys (x-kubernetes-list-map-keys of the CRD).
+_ITEM_KEYS: Mapping[str, tuple[str, ...]] = {
+    "containers": ("name",),
+    "initContainers": ("name",),
+    "env": ("name",),
+    "ports": ("containerPort", "protocol"),
+    "volumes": ("name",),
+    "volumeMounts": ("mountPath",),
+    "volumeDevices": ("devicePath",),
+    "imagePullSecrets": ("name",),
+    "hostAliases": ("ip",),
+    "resourceClaims": ("name",),
+    "schedulingGates": ("name",),
+    "topologySpreadConstraints": ("topologyKey", "whenUnsatisfiable"),
+}
+_ITEM_KEY_DEFAULTS = {"protocol": "TCP"}
 _PARALLEL_FLAGS = {
     "--tensor-parallel-size": "tensor",
     "-tp": "tensor",
@@ -203,7 +221,7 @@ def probes_fit_the_server(subject: Subject, spec: Spec) -> Iterator[Objection]:
                     yield Objection(
                         _blame(subject, (*one.path, "containers")),
                         f"{field} {wanted} in {kind} of {one.workload.role} pods",
-                        str(look[field]),
+                        show(look[field]),
                         f"Remove {field}, or set timing in probes.",
                     )
 
@@ -481,6 +499,43 @@ def cache_events_agree(subject: Subject, spec: Spec) -> Iterator[Objection]:
                 f"no or other {or_list(lost)}",
                 "Give arguments in args and variables in env, outside override.",
             )
+
+
+@rule("IP-MOD-225", "Items of a list that the API tells apart by a key are given once.", SPEC)
+def keyed_items_are_given_once(subject: Subject, spec: Spec) -> Iterator[Objection]:
+    """The API server refuses the whole object for one item that is there twice, with status 500."""
+    for one in _pods(subject, spec):
+        for path, items in _keyed_lists(one.pod, one.path):
+            keys = _ITEM_KEYS[str(path[-1])]
+            values = [
+                tuple(item.get(key, _ITEM_KEY_DEFAULTS.get(key)) for key in keys)
+                for item in items
+                if isinstance(item, Mapping)
+            ]
+            for twice in _repeated(values):
+                yield Objection(
+                    _blame(subject, path),
+                    f"items of {path[-1]} that differ in {' or '.join(keys)}",
+                    f"{values.count(twice)} with {', '.join(map(show, twice))}",
+                    "Leave one of them.",
+                )
+
+
+def _repeated(values: Sequence[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    """What is there more than once, each told once; junk need not be hashable."""
+    return [value for place, value in enumerate(values) if values.count(value) > 1 and values.index(value) == place]
+
+
+def _keyed_lists(value: Any, path: KeyPath) -> Iterator[tuple[KeyPath, Sequence[Any]]]:
+    """The lists with keyed items at and below ``value``; paths leave out positions in lists."""
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            if key in _ITEM_KEYS and isinstance(item, list):
+                yield (*path, key), item
+            yield from _keyed_lists(item, (*path, key))
+    elif isinstance(value, list):
+        for item in value:
+            yield from _keyed_lists(item, path)
 
 
 def _words_of(server: Mapping[str, Any]) -> set[str]:
