@@ -280,7 +280,7 @@ def test_a_variable_that_cannot_be_taken_out_is_no_silent_loss(platform):
 def test_the_command_prints_entries_and_tells_differences(tmp_path: Path, capsys):
     file = tmp_path / "objects.yml"
     file.write_text(to_yaml(service(routed())) + "---\n" + to_yaml({"kind": "Secret", "metadata": {"name": "s"}}))
-    assert main([str(file)]) == 0
+    assert main(["--release", "3.4", str(file)]) == 0
     printed = capsys.readouterr()
     assert yaml.safe_load(printed.out)["models"][0]["name"] == "llama"
     assert (
@@ -292,14 +292,14 @@ def test_the_command_reads_what_kubectl_prints(monkeypatch: pytest.MonkeyPatch, 
     live = service(routed(), uid="1", resourceVersion="2", managedFields=[{"manager": "x"}])
     text = to_yaml({"apiVersion": "v1", "kind": "List", "items": [{**live, "status": {"url": "http://x"}}]})
     monkeypatch.setattr("sys.stdin", io.StringIO(text))
-    assert main(["-"]) == 0
+    assert main(["--release", "3.4", "-"]) == 0
     assert [model["name"] for model in yaml.safe_load(capsys.readouterr().out)["models"]] == ["llama"]
 
 
 def test_the_command_fails_when_something_is_refused(tmp_path: Path, capsys):
     file = tmp_path / "pool.yml"
     file.write_text(to_yaml({"kind": "InferencePool", "metadata": {"name": "p"}, "spec": {}}))
-    assert main([str(file)]) == 1
+    assert main(["--release", "3.4", str(file)]) == 1
     printed = capsys.readouterr()
     assert printed.out == ""
     assert "InferencePool p: not imported, KServe makes the pool" in printed.err
@@ -313,5 +313,5 @@ def test_the_command_says_what_it_cannot_read(tmp_path: Path, capsys):
 def test_the_command_says_when_there_is_nothing_to_import(tmp_path: Path, capsys):
     file = tmp_path / "empty.yml"
     file.write_text("")
-    assert main([str(file)]) == 0
+    assert main(["--release", "3.4", str(file)]) == 0
     assert "No objects of the kinds LLMInferenceService" in capsys.readouterr().err
