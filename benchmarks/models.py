@@ -87,7 +87,8 @@ def measure(repository: Path, rounds: int, say: Say) -> list[Measurement]:
         bench = Bench(repository, folder, cluster)
         api = ApiServer.connect(str(cluster.kubeconfig))
         for name in CRD_SETS:
-            _run(cluster, "kubectl", "apply", "--server-side", "--filename", str(cluster.tools / "crds" / name))
+            files = str(cluster.tools / "crds" / name)
+            _run(cluster, "kubectl", "apply", "--server-side", "--field-manager=inference-platform", "-f", files)
         crds = [path.stem for name in CRD_SETS for path in (cluster.tools / "crds" / name).glob("*.json")]
         gate.wait(api, [{"check": "crds", "names": crds}], timeout=60)
         _run(cluster, "kubectl", "create", "namespace", "redhat-ods-applications")

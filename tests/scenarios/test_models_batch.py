@@ -32,7 +32,8 @@ def bare(start_cluster: Start) -> Iterator[EmbeddedCluster]:
     """A cluster with the kinds of the platform and nothing that acts on them."""
     with start_cluster("models") as cluster:
         for name in ("gateway-api", "inference-extension", "kserve-llmisvc"):
-            cluster.do("apply", "--server-side", "--filename", str(cluster.tools / "crds" / name))
+            files = str(cluster.tools / "crds" / name)
+            cluster.do("apply", "--server-side", "--field-manager=inference-platform", "--filename", files)
         wait_for("the kind of models", lambda: cluster.kubectl("get", MODELS, "--all-namespaces").returncode == 0)
         cluster.do("create", "namespace", "redhat-ods-applications")
         yield cluster

@@ -196,7 +196,7 @@ def try_admission(cluster: Cluster, seen: Snapshot, objects: Iterable[Object]) -
 
 def _refusal(cluster: Cluster, obj: Object) -> Refusal | None:
     try:
-        cluster.apply(obj, dry_run=True, attempts=1)
+        cluster.apply(obj, dry_run=True, attempts=3)
     except errors.ApiError as error:
         words = error.message
         refused = "denied" in words or "failed calling webhook" in words or "violates PodSecurity" in words
@@ -312,7 +312,7 @@ def _look_at_crd(cluster: Cluster, file: crds.CrdFile, contested: bool) -> tuple
     if dropped or not contested:
         return dropped, []
     try:
-        cluster.apply(crds.prepare(wanted, file.sha256, None), dry_run=True, attempts=1)
+        cluster.apply(crds.prepare(wanted, file.sha256, None), dry_run=True)
     except errors.Conflict as error:
         return [], sorted({field.manager for field in error.fields()})
     except errors.ApiError:

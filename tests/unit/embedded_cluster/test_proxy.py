@@ -27,7 +27,7 @@ def test_the_first_start_has_an_empty_configuration(tmp_path: Path) -> None:
 def test_a_proxy_that_starts_again_has_what_istiod_wrote_before(tmp_path: Path) -> None:
     """istiod's stand-in writes what changed, and nothing has."""
     files = ProxyFiles()
-    config = ProxyConfig(str(tmp_path), {}, {}, {}, ({"name": "http"},))
+    config = ProxyConfig(str(tmp_path), {}, {}, ({"name": "http"},))
     for _ in range(2):
         start(tmp_path)
         asyncio.run(files.publish([config]))
