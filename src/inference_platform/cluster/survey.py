@@ -196,7 +196,7 @@ def try_admission(cluster: Cluster, seen: Snapshot, objects: Iterable[Object]) -
 
 def _refusal(cluster: Cluster, obj: Object) -> Refusal | None:
     try:
-        cluster.apply(obj, dry_run=True, attempts=3)
+        cluster.apply(obj, dry_run=True, attempts=2)
     except errors.ApiError as error:
         words = error.message
         refused = "denied" in words or "failed calling webhook" in words or "violates PodSecurity" in words

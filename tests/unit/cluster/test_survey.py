@@ -92,7 +92,7 @@ def test_rights_of_a_layer_are_asked_for_only_when_it_is_ours() -> None:
     ],
 )
 def test_refused_dry_runs_are_noted(api: FakeApi, cluster: Cluster, status: int, words: str, refused: bool) -> None:
-    api.fail("PATCH", "/namespaces/", status, words)
+    api.fail("PATCH", "/namespaces/", status, words, times=2)
     seen, namespace = Snapshot(), {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "a"}}
     survey.try_admission(cluster, seen, [namespace])
     assert [refusal.words for refusal in seen.refusals] == ([words] if refused else [])
