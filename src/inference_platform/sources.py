@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -102,16 +103,23 @@ class Sources:
         return file, _deepest(root, root, path[2:])
 
     def path_of_model(self, name: str) -> KeyPath | None:
-        """The path of the model of this name, in the variable or in a file of its own; None: not found."""
+        """The path of the first model of this name, in the variable or in a file of its own; None: not found."""
+        self._models_before_files, positions = self._model_positions
+        index = positions.get(name)
+        return None if index is None else (_MODELS, index)
+
+    @cached_property
+    def _model_positions(self) -> tuple[int, dict[str, int]]:
+        """How many models the variable has, and where each name is first."""
         found = self.variables.get(_MODELS)
         written = found[2].value if found is not None and isinstance(found[2], yaml.SequenceNode) else []
-        self._models_before_files = len(written)
-        nodes = [*((None, node) for node in written), *self.model_files]
-        for index, (file, node) in enumerate(nodes):
+        positions: dict[str, int] = {}
+        for index, (file, node) in enumerate([*((None, node) for node in written), *self.model_files]):
             given = _entries(node).get("name")
-            if (given.value if given is not None else file and file.stem) == name:
-                return (_MODELS, index)
-        return None
+            name = given.value if given is not None else file and file.stem
+            if name:
+                positions.setdefault(name, index)
+        return len(written), positions
 
     def _add_variables_file(self, path: Path) -> None:
         root = self._compose(path)
