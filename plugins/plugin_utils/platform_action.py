@@ -8,6 +8,7 @@ callback plugin imported (plugin_utils/preload.py).
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
@@ -47,12 +48,12 @@ class PlatformAction(ActionBase):
             raise AnsibleActionFail(str(error)) from error
         return result
 
+    @abstractmethod
     def perform(self, arguments: dict[str, Any]) -> dict[str, Any]:
         """Does the work; returns result keys such as changed, msg and diff.
 
         ``self.task_vars`` holds the variables of the task, templates not resolved.
         """
-        raise NotImplementedError
 
     @property
     def check(self) -> bool:
