@@ -12,12 +12,6 @@ description:
     differs with server-side apply.
   - CRDs are never removed, and a version that objects are stored in is never dropped.
 options:
-  kubeconfig:
-    description: Path of the kubeconfig. Empty takes E(KUBECONFIG) or the default of kubectl.
-    type: path
-  context:
-    description: Context of the kubeconfig. Empty takes its current context.
-    type: str
   layer:
     description: Layer that the CRDs belong to; becomes a label.
     type: str
@@ -49,8 +43,10 @@ options:
     type: int
     default: 300
 notes:
-  - Runs on the controller; the Python package C(inference_platform) must be installed there.
   - Supports check mode and diff.
+extends_documentation_fragment:
+  - inference.platform.cluster
+  - inference.platform.controller
 author:
   - The inference platform project (@inference-platform)
 """

@@ -13,12 +13,6 @@ description:
     command to look further.
   - In check mode it looks once and never fails.
 options:
-  kubeconfig:
-    description: Path of the kubeconfig. Empty takes E(KUBECONFIG) or the default of kubectl.
-    type: path
-  context:
-    description: Context of the kubeconfig. Empty takes its current context.
-    type: str
   title:
     description: What the gate belongs to, for messages.
     type: str
@@ -33,8 +27,10 @@ options:
     type: int
     default: 300
 notes:
-  - Runs on the controller; the Python package C(inference_platform) must be installed there.
   - Supports check mode and diff.
+extends_documentation_fragment:
+  - inference.platform.cluster
+  - inference.platform.controller
 author:
   - The inference platform project (@inference-platform)
 """

@@ -13,14 +13,6 @@ description:
   - With O(copy=true) images are copied with skopeo or crane, and CRD files are downloaded and verified.
   - Needs no cluster.
 options:
-  rendered:
-    description: File with the rendered models, as returned by M(inference.platform.plan) in the same run.
-    type: path
-    required: true
-  platform:
-    description: The plan.
-    type: dict
-    required: true
   directory:
     description: Folder to write to.
     type: path
@@ -48,8 +40,11 @@ options:
     type: str
     default: ''
 notes:
-  - Runs on the controller; the Python package C(inference_platform) must be installed there.
   - Supports check mode.
+extends_documentation_fragment:
+  - inference.platform.plan
+  - inference.platform.plan.rendered
+  - inference.platform.controller
 author:
   - The inference platform project (@inference-platform)
 """

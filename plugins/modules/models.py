@@ -14,20 +14,6 @@ description:
   - A model that fails does not stop the others; the task fails at its end, with every error.
   - Does not wait; M(inference.platform.models_ready) does.
 options:
-  kubeconfig:
-    description: Path of the kubeconfig. Empty takes E(KUBECONFIG) or the default of kubectl.
-    type: path
-  context:
-    description: Context of the kubeconfig. Empty takes its current context.
-    type: str
-  rendered:
-    description: File with the rendered models, as returned by M(inference.platform.plan) in the same run.
-    type: path
-    required: true
-  platform:
-    description: The plan, as returned by M(inference.platform.plan).
-    type: dict
-    required: true
   pull_secret_file:
     description: File in the form of Docker's config.json, for the namespaces of the models. Empty when none is needed.
     type: path
@@ -52,8 +38,12 @@ options:
     elements: str
     default: []
 notes:
-  - Runs on the controller; the Python package C(inference_platform) must be installed there.
   - Supports check mode and diff.
+extends_documentation_fragment:
+  - inference.platform.cluster
+  - inference.platform.plan
+  - inference.platform.plan.rendered
+  - inference.platform.controller
 author:
   - The inference platform project (@inference-platform)
 """

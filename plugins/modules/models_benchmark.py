@@ -14,20 +14,6 @@ description:
     (F(benchmark.html)).
   - In check mode it does nothing.
 options:
-  kubeconfig:
-    description: Path of the kubeconfig. Empty takes E(KUBECONFIG) or the default of kubectl.
-    type: path
-  context:
-    description: Context of the kubeconfig. Empty takes its current context.
-    type: str
-  rendered:
-    description: File with the rendered models, as returned by M(inference.platform.plan) in the same run.
-    type: path
-    required: true
-  platform:
-    description: The plan, as returned by M(inference.platform.plan).
-    type: dict
-    required: true
   model:
     description: Name of a model or traffic group, as C(name) or C(namespace/name).
     type: str
@@ -65,9 +51,13 @@ options:
     type: str
     default: ""
 notes:
-  - Runs on the controller; the Python package C(inference_platform) must be installed there.
   - Needs the right to C(get pods/proxy) in the namespaces of the models.
   - Supports check mode.
+extends_documentation_fragment:
+  - inference.platform.cluster
+  - inference.platform.plan
+  - inference.platform.plan.rendered
+  - inference.platform.controller
 author:
   - The inference platform project (@inference-platform)
 """

@@ -16,21 +16,16 @@ options:
     description: The model, as C(name) or C(namespace/name).
     type: str
     required: true
-  rendered:
-    description: File with the rendered models, as returned by M(inference.platform.plan) in the same run.
-    type: path
-    required: true
-  platform:
-    description: The plan, as returned by M(inference.platform.plan).
-    type: dict
-    required: true
   inventories:
     description: Folders or files of the inventory, for file and line. Default is what was given with C(-i).
     type: list
     elements: path
 notes:
-  - Runs on the controller; the Python package C(inference_platform) must be installed there.
   - Supports check mode.
+extends_documentation_fragment:
+  - inference.platform.plan
+  - inference.platform.plan.rendered
+  - inference.platform.controller
 author:
   - The inference platform project (@inference-platform)
 """

@@ -13,10 +13,6 @@ description:
   - Needs no cluster. The pull secret is not written.
   - Files of an earlier export that are no longer wanted are removed; other files stay.
 options:
-  rendered:
-    description: File with the rendered models, as returned by M(inference.platform.plan) in the same run.
-    type: path
-    required: true
   directory:
     description: Folder to write to.
     type: path
@@ -27,8 +23,10 @@ options:
     elements: str
     default: []
 notes:
-  - Runs on the controller; the Python package C(inference_platform) must be installed there.
   - Supports check mode.
+extends_documentation_fragment:
+  - inference.platform.plan.rendered
+  - inference.platform.controller
 author:
   - The inference platform project (@inference-platform)
 """

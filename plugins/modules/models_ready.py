@@ -12,20 +12,6 @@ description:
   - A model that is marked as stopped is waited for until it has stopped.
   - In check mode it looks once and never fails.
 options:
-  kubeconfig:
-    description: Path of the kubeconfig. Empty takes E(KUBECONFIG) or the default of kubectl.
-    type: path
-  context:
-    description: Context of the kubeconfig. Empty takes its current context.
-    type: str
-  rendered:
-    description: File with the rendered models, as returned by M(inference.platform.plan) in the same run.
-    type: path
-    required: true
-  platform:
-    description: The plan, as returned by M(inference.platform.plan).
-    type: dict
-    required: true
   only:
     description: Names of the models to wait for, as C(name) or C(namespace/name). Empty takes all.
     type: list
@@ -46,8 +32,12 @@ options:
     type: float
     default: 30.0
 notes:
-  - Runs on the controller; the Python package C(inference_platform) must be installed there.
   - Supports check mode.
+extends_documentation_fragment:
+  - inference.platform.cluster
+  - inference.platform.plan
+  - inference.platform.plan.rendered
+  - inference.platform.controller
 author:
   - The inference platform project (@inference-platform)
 """

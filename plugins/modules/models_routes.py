@@ -13,27 +13,17 @@ description:
   - Routes that KServe makes for models are part of M(inference.platform.models_ready).
   - In check mode it looks once and never fails.
 options:
-  kubeconfig:
-    description: Path of the kubeconfig. Empty takes E(KUBECONFIG) or the default of kubectl.
-    type: path
-  context:
-    description: Context of the kubeconfig. Empty takes its current context.
-    type: str
-  rendered:
-    description: File with the rendered models, as returned by M(inference.platform.plan) in the same run.
-    type: path
-    required: true
-  platform:
-    description: The plan, as returned by M(inference.platform.plan).
-    type: dict
-    required: true
   patience_seconds:
     description: Seconds after which the run fails, with an explanation for each route that leads nowhere.
     type: float
     default: 30.0
 notes:
-  - Runs on the controller; the Python package C(inference_platform) must be installed there.
   - Supports check mode.
+extends_documentation_fragment:
+  - inference.platform.cluster
+  - inference.platform.plan
+  - inference.platform.plan.rendered
+  - inference.platform.controller
 author:
   - The inference platform project (@inference-platform)
 """

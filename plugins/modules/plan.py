@@ -18,8 +18,9 @@ options:
     type: list
     elements: path
 notes:
-  - Runs on the controller; the Python package C(inference_platform) must be installed there.
   - Supports check mode and diff.
+extends_documentation_fragment:
+  - inference.platform.controller
 author:
   - The inference platform project (@inference-platform)
 """

@@ -15,12 +15,6 @@ description:
     node has. docs/reference/preflight.md lists the checks.
   - Says which cluster, which layers in which order, and who owns what.
 options:
-  kubeconfig:
-    description: Path of the kubeconfig. Empty takes E(KUBECONFIG) or the default of kubectl.
-    type: path
-  context:
-    description: Context of the kubeconfig. Empty takes its current context.
-    type: str
   settings:
     description: The settings of the inventory, as returned by M(inference.platform.plan).
     type: dict
@@ -53,8 +47,10 @@ options:
     type: bool
     default: false
 notes:
-  - Runs on the controller; the Python package C(inference_platform) must be installed there.
   - Supports check mode and diff.
+extends_documentation_fragment:
+  - inference.platform.cluster
+  - inference.platform.controller
 author:
   - The inference platform project (@inference-platform)
 """

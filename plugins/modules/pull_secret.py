@@ -10,12 +10,6 @@ version_added: 0.1.0
 description:
   - Reads the file itself, so that the credentials are in no argument, fact, diff or message.
 options:
-  kubeconfig:
-    description: Path of the kubeconfig. Empty takes E(KUBECONFIG) or the default of kubectl.
-    type: path
-  context:
-    description: Context of the kubeconfig. Empty takes its current context.
-    type: str
   name:
     description: Name of the Secret.
     type: str
@@ -30,8 +24,10 @@ options:
     type: path
     required: true
 notes:
-  - Runs on the controller; the Python package C(inference_platform) must be installed there.
   - Supports check mode and diff.
+extends_documentation_fragment:
+  - inference.platform.cluster
+  - inference.platform.controller
 author:
   - The inference platform project (@inference-platform)
 """

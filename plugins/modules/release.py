@@ -12,12 +12,6 @@ description:
     differ; otherwise helm is not even called.
   - Values of several sources are merged, mappings key by key; lists are replaced.
 options:
-  kubeconfig:
-    description: Path of the kubeconfig. Empty takes E(KUBECONFIG) or the default of kubectl.
-    type: path
-  context:
-    description: Context of the kubeconfig. Empty takes its current context.
-    type: str
   releases:
     description: Releases in order, each with C(name), C(chart) (folder below O(charts)) and C(namespace).
     type: list
@@ -55,8 +49,10 @@ options:
     description: The helm program. Empty takes the one on PATH.
     type: path
 notes:
-  - Runs on the controller; the Python package C(inference_platform) must be installed there.
   - Supports check mode and diff.
+extends_documentation_fragment:
+  - inference.platform.cluster
+  - inference.platform.controller
 author:
   - The inference platform project (@inference-platform)
 """

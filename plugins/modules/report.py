@@ -12,16 +12,6 @@ description:
     same as text at the end of the run.
   - Writes no file in check mode.
 options:
-  kubeconfig:
-    description: Path of the kubeconfig. Empty takes E(KUBECONFIG) or the default of kubectl.
-    type: path
-  context:
-    description: Context of the kubeconfig. Empty takes its current context.
-    type: str
-  platform:
-    description: The plan, as returned by M(inference.platform.plan).
-    type: dict
-    required: true
   inventory:
     description: Name of the inventory, for the heading.
     type: str
@@ -39,8 +29,11 @@ options:
     elements: str
     default: []
 notes:
-  - Runs on the controller; the Python package C(inference_platform) must be installed there.
   - Supports check mode and diff.
+extends_documentation_fragment:
+  - inference.platform.cluster
+  - inference.platform.plan
+  - inference.platform.controller
 author:
   - The inference platform project (@inference-platform)
 """

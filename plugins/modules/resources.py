@@ -11,12 +11,6 @@ description:
   - Lists once, compares, and applies what differs with server-side apply, several at a time.
   - Fields of other managers are not touched unless O(force) is set.
 options:
-  kubeconfig:
-    description: Path of the kubeconfig. Empty takes E(KUBECONFIG) or the default of kubectl.
-    type: path
-  context:
-    description: Context of the kubeconfig. Empty takes its current context.
-    type: str
   objects:
     description: Kubernetes objects.
     type: list
@@ -27,8 +21,10 @@ options:
     type: bool
     default: false
 notes:
-  - Runs on the controller; the Python package C(inference_platform) must be installed there.
   - Supports check mode and diff.
+extends_documentation_fragment:
+  - inference.platform.cluster
+  - inference.platform.controller
 author:
   - The inference platform project (@inference-platform)
 """

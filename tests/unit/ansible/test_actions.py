@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import base64
 import importlib
+import json
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -26,16 +29,25 @@ PEM = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----"
 CA = {"release": "inference-gateway", "value": "caBundle", "namespace": "cert-manager", "secret": "rhai-ca"}
 
 
+@pytest.fixture(scope="module")
+def shown() -> dict[str, dict[str, Any]]:
+    """What ansible-doc shows of each module, doc fragments included."""
+    names = [f"inference.platform.{name}" for name in ACTIONS]
+    command = [str(Path(sys.executable).with_name("ansible-doc")), "--json", "--type", "module", *names]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    return {name.rpartition(".")[2]: found for name, found in json.loads(done.stdout).items()}
+
+
 @pytest.mark.parametrize("name", ACTIONS)
-def test_documentation_and_arguments_of_an_action_agree(name: str) -> None:
+def test_documentation_and_arguments_of_an_action_agree(name: str, shown: dict[str, dict[str, Any]]) -> None:
     arguments = importlib.import_module(f"{COLLECTION}.action.{name}").ActionModule.ARGUMENTS
-    module = importlib.import_module(f"{COLLECTION}.modules.{name}")
-    documented = yaml.safe_load(module.DOCUMENTATION)["options"]
+    documented = shown[name]["doc"].get("options", {})
+    assert any("C(inference_platform)" in note for note in shown[name]["doc"]["notes"])
     keys = ("type", "elements", "required", "default")
     assert {option: {key: spec[key] for key in keys if key in spec} for option, spec in documented.items()} == {
         option: {key: spec[key] for key in keys if key in spec} for option, spec in arguments.items()
     }
-    assert yaml.safe_load(module.EXAMPLES)
+    assert yaml.safe_load(shown[name]["examples"])
 
 
 def test_every_action_that_connects_is_in_the_group_of_the_connection() -> None:

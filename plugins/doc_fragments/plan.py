@@ -1,0 +1,23 @@
+"""Options for what an earlier task of the run, M(inference.platform.plan), returned."""
+
+from __future__ import annotations
+
+
+class ModuleDocFragment:
+    """``extends_documentation_fragment``: ``inference.platform.plan`` and ``inference.platform.plan.rendered``."""
+
+    DOCUMENTATION = r"""
+options:
+  platform:
+    description: The plan, as returned by M(inference.platform.plan).
+    type: dict
+    required: true
+"""
+
+    RENDERED = r"""
+options:
+  rendered:
+    description: File with the rendered models, as returned by M(inference.platform.plan) in the same run.
+    type: path
+    required: true
+"""
