@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from embedded_cluster.pod_status import is_simulated
 from embedded_cluster.standins.gateway.pools import FIRST_PORT, shadow_service_name
 from embedded_cluster.standins.gateway.routes import TableRule
 from embedded_cluster.standins.gateway.settings import Settings
@@ -136,9 +137,13 @@ class Upstreams:
 
 
 def _serves(pod: Object) -> bool:
-    """Ready, with an address, and not on its way out."""
+    """Ready, with an address, not on its way out, and run by a program.
+
+    Nobody listens on the address of a simulated pod. Offered to Envoy as an endpoint picker, it would fail some of the
+    requests of a model that fails open: those whose body was sent before the connection was refused.
+    """
     status = pod.get("status") or {}
-    if not status.get("podIP") or pod["metadata"].get("deletionTimestamp"):
+    if not status.get("podIP") or pod["metadata"].get("deletionTimestamp") or is_simulated(pod):
         return False
     return any(item["type"] == "Ready" and item["status"] == "True" for item in status.get("conditions") or [])
 

@@ -1,0 +1,80 @@
+"""Where a gateway's proxy sends requests: pools, their endpoint pickers, and pods that nobody listens on."""
+
+from __future__ import annotations
+
+import pytest
+from embedded_cluster.pod_status import simulated_status
+from embedded_cluster.standins.gateway.pools import FIRST_PORT, shadow_service_name
+from embedded_cluster.standins.gateway.routes import route_table
+from embedded_cluster.standins.gateway.upstreams import Upstreams, cluster_name
+
+from tests.unit.standins.gateway.world import (
+    GATEWAY,
+    NOW,
+    PLATFORM,
+    SETTINGS,
+    Object,
+    gateway,
+    http,
+    meta,
+    namespace,
+    pool,
+    route,
+    service,
+    snapshot,
+    to_pool,
+)
+
+MODEL = cluster_name(f"{shadow_service_name('qwen-inference-pool')}.llm.svc.cluster.local", FIRST_PORT)
+PICKER = cluster_name("qwen-epp-service.llm.svc.cluster.local", 9002)
+
+
+def pod(name: str, app: str, ip: str, *, ready: bool = True) -> Object:
+    conditions = [{"type": "Ready", "status": str(ready)}]
+    return {
+        "kind": "Pod",
+        "metadata": meta(name, "llm", labels={"app": app}),
+        "spec": {},
+        "status": {"podIP": ip, "conditions": conditions},
+    }
+
+
+def simulated(subject: Object) -> Object:
+    """The pod after it was handed over to kwok."""
+    ip = subject["status"]["podIP"]
+    return {**subject, "status": simulated_status(subject, host_ip="10.0.0.1", pod_ip=ip, now=NOW)}
+
+
+def leaving(subject: Object) -> Object:
+    return {**subject, "metadata": {**subject["metadata"], "deletionTimestamp": NOW}}
+
+
+def endpoints(*pods: Object) -> dict[str, tuple[tuple[str, int], ...]]:
+    """Endpoints by cluster of a model behind its pool and picker."""
+    shadow = service(shadow_service_name("qwen-inference-pool"), spec={"selector": {}})
+    picker = service("qwen-epp-service", spec={"selector": {"app": "epp"}, "ports": [{"port": 9002}]})
+    found = snapshot(gateway(http()), namespace("llm"), route(to_pool()), pool(), shadow, picker, *pods)
+    rules = route_table(found, SETTINGS)[(PLATFORM, GATEWAY), "http"]
+    upstreams = Upstreams(found, SETTINGS, lambda address, port: (address, port)).of(rules)
+    return {name: upstream.endpoints for name, upstream in upstreams.items()}
+
+
+def test_a_pool_leads_to_its_pods_and_its_picker_to_its_own() -> None:
+    pods = pod("model-0", "qwen", "10.0.0.2"), pod("model-1", "qwen", "10.0.0.3"), pod("epp", "epp", "10.0.0.4")
+    assert endpoints(*pods) == {
+        MODEL: (("10.0.0.2", 8000), ("10.0.0.3", 8000)),
+        PICKER: (("10.0.0.4", 9002),),
+    }
+
+
+@pytest.mark.parametrize(
+    "absent",
+    [
+        pytest.param(pod("epp", "epp", "10.0.0.4", ready=False), id="not ready"),
+        pytest.param(leaving(pod("epp", "epp", "10.0.0.4")), id="on its way out"),
+        # Refused connections to it would fail requests that FailOpen lets through.
+        pytest.param(simulated(pod("epp", "epp", "10.0.0.4")), id="simulated: nobody listens"),
+    ],
+)
+def test_a_pod_that_serves_nothing_is_no_endpoint(absent: Object) -> None:
+    assert endpoints(pod("model-0", "qwen", "10.0.0.2"), absent) == {MODEL: (("10.0.0.2", 8000),), PICKER: ()}
