@@ -26,12 +26,13 @@ class ActionModule(PlatformAction):
         "certificates": {"type": "list", "elements": "dict", "default": []},
         "adopted": {"type": "list", "elements": "str", "default": []},
         "charts": {"type": "path"},
+        "values_directory": {"type": "path"},
         "helm": {"type": "path"},
     }
 
     def perform(self, arguments: dict[str, Any]) -> dict[str, Any]:
         from inference_platform import paths
-        from inference_platform.cluster import release
+        from inference_platform.cluster import release, values_file
 
         cluster = self.connect(arguments)
         charts = Path(arguments["charts"] or paths.CHARTS)
@@ -42,6 +43,8 @@ class ActionModule(PlatformAction):
                 if source["release"] == entry["name"]:
                     values[source["value"]] = read_certificate(cluster, source, check=self.check)
             wanted = release.Release(entry["name"], entry["namespace"], charts / entry["chart"], values)
+            if arguments["values_directory"] and not self.check:
+                values_file.write(Path(arguments["values_directory"]), wanted)
             outcome = release.install(
                 cluster,
                 wanted,

@@ -45,6 +45,11 @@ options:
   charts:
     description: Folder of the charts. Default is the one of this project.
     type: path
+  values_directory:
+    description:
+      - Folder for the values of each release, as C(<release>.yaml), that C(helm upgrade) takes. Empty writes none.
+      - Only the owner of the files can read them. Check mode writes none.
+    type: path
   helm:
     description: The helm program. Empty takes the one on PATH.
     type: path
