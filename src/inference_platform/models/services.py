@@ -144,10 +144,7 @@ def _workload(workload: Workload, model: Mapping[str, Any], wiring: Wiring, serv
     _put(block, "replicas", workload.replicas)
     if "scaling" in settings:
         block["scaling"] = scaling_spec(settings["scaling"])
-    if workload.multi_node:
-        block["parallelism"] = _renamed(
-            {**settings.get("parallelism", {}), **_explicit_tensor(workload)}, PARALLELISM_FIELDS
-        )
+    _put(block, "parallelism", parallelism_spec(workload))
     pod_labels = dict(settings.get("pod_labels", {}))
     if "scaling" in settings and "product" in settings["gpu"]:
         pod_labels.setdefault(ACCELERATOR_LABEL, settings["gpu"]["product"])
@@ -159,8 +156,12 @@ def _workload(workload: Workload, model: Mapping[str, Any], wiring: Wiring, serv
     return block
 
 
-def _explicit_tensor(workload: Workload) -> dict[str, int]:
-    return {"tensor": workload.tensor} if workload.tensor > 1 else {}
+def parallelism_spec(workload: Workload) -> dict[str, Any]:
+    """``parallelism`` of a workload in the terms of the API; empty on one node, where arguments say it."""
+    if not workload.multi_node:
+        return {}
+    tensor = {"tensor": workload.tensor} if workload.tensor > 1 else {}
+    return _renamed({**workload.settings.get("parallelism", {}), **tensor}, PARALLELISM_FIELDS)
 
 
 def scaling_spec(scaling: Mapping[str, Any]) -> dict[str, Any]:

@@ -382,9 +382,9 @@ MODEL_CASES: dict[str, list[Case]] = {
     ],
     "IP-MOD-132": [
         Case(
-            {"override": {"model": {"name": "{{ .Values.name }}"}}},
-            "override.model.name",
-            {"override": {"model": {"name": "{{ .ObjectMeta.Name }}-{{ ChildName .ObjectMeta.Name `-x` }}"}}},
+            {"override": {"model": {"uri": "pvc://{{.Values.name}}"}}},
+            "override.model.uri",
+            {"override": {"annotations": {"a": "{{ .ObjectMeta.Name }}-{{ ChildName .ObjectMeta.Name `-x` }}"}}},
         ),
         Case({"override": {"annotations": {"a": "{{"}}}, "override.annotations.a"),
     ],
@@ -466,7 +466,7 @@ MODEL_CASES: dict[str, list[Case]] = {
         Case(
             {**TWO_NODES, "override": {"parallelism": {"data": 20}}},
             "override.parallelism",
-            {**TWO_NODES, "override": {"parallelism": {"data": 32}}},
+            {**TWO_NODES, "override": {"parallelism": {"data": 16}}},
         ),
         Case({**TWO_NODES, "override": {"parallelism": {"data": 0}}}, "override.parallelism"),
     ],
@@ -570,6 +570,43 @@ MODEL_CASES: dict[str, list[Case]] = {
             {"topology_spread": [SPREAD, {**SPREAD, "maxSkew": 2}]},
             "topology_spread",
             {"topology_spread": [SPREAD, {**SPREAD, "whenUnsatisfiable": "ScheduleAnyway"}]},
+        ),
+    ],
+    "IP-MOD-226": [
+        Case(
+            {"gpu": {"count": 1}, "override": {"parallelism": {"tensor": 4}}},
+            "override.parallelism",
+            {"gpu": {"count": 4}, "parallelism": {"tensor": 4}},
+        ),
+        Case({"gpu": {"count": 8}, "override": {"parallelism": {"data": 4, "dataLocal": 4}}}, "override.parallelism"),
+        Case(
+            {**TWO_NODES, "override": {"parallelism": {"tensor": 4}}},
+            "override.parallelism",
+            {**TWO_NODES, "override": {"parallelism": {"data": 16, "dataLocal": 8}}},
+        ),
+        Case({**TWO_NODES, "override": {"parallelism": {"dataLocal": 4}}}, "override.parallelism"),
+        Case({**TWO_NODES, "override": {"parallelism": {"expert": True}}}, "override.parallelism"),
+        Case({**TWO_NODES, "override": {"parallelism": None}}, "override.parallelism"),
+        Case(
+            {"prefill": {}, "override": {"prefill": {"parallelism": {"tensor": 2}}}},
+            "override.prefill.parallelism",
+            {"prefill": {"gpu": {"count": 2}}, "override": {"prefill": {"replicas": 2}}},
+        ),
+        Case({"override": {"prefill": {"parallelism": {"tensor": 2}}}}, "override.prefill.parallelism"),
+    ],
+    "IP-MOD-227": [
+        Case(
+            {**PRECISE, "served_name": "foo", "override": {"model": {"name": "bar"}}},
+            "override.model.name",
+            {**PRECISE, "served_name": "foo", "override": {"model": {"name": "foo"}}},
+        ),
+        Case(
+            {"override": {"model": {"name": "bar"}}}, "override.model.name", {"override": {"model": {"name": "qwen"}}}
+        ),
+        Case(
+            {"served_name": "foo", "override": {"model": {"name": None}}},
+            "override.model.name",
+            {"served_name": "foo", "override": {"model": {"uri": "pvc://weights"}}},
         ),
     ],
     # the schema

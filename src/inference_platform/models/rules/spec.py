@@ -19,6 +19,7 @@ from inference_platform.models.pods import gpu_resource, tolerations
 from inference_platform.models.rules.engine import SPEC, Objection
 from inference_platform.models.rules.registry import rule
 from inference_platform.models.server import EXTRA_ARGS, shell_words
+from inference_platform.models.services import parallelism_spec
 from inference_platform.models.subjects import Subject
 from inference_platform.models.topology import Workload
 from inference_platform.schema import KeyPath, or_list
@@ -519,6 +520,38 @@ def keyed_items_are_given_once(subject: Subject, spec: Spec) -> Iterator[Objecti
                     f"{values.count(twice)} with {', '.join(map(show, twice))}",
                     "Leave one of them.",
                 )
+
+
+@rule("IP-MOD-226", "Override leaves parallelism to its field.", SPEC, catches=("mistake 1", "mistake 2"))
+def override_keeps_the_parallelism(subject: Subject, spec: Spec) -> Iterator[Objection]:
+    """GPUs, arguments of the server and number of pods follow from parallelism; override changes only one of them."""
+    if "override" not in subject.entry:
+        return
+    rendered = {pod.path: parallelism_spec(pod) for pod in subject.pods}
+    for path, workload in _workloads(spec):
+        wanted, given = rendered.get(path, {}), workload.get("parallelism") or {}
+        if given != wanted:
+            yield Objection(
+                _blame(subject, (*path, "parallelism")),
+                f"{_said(wanted)}, as gpu.count and parallelism ask for",
+                _said(given),
+                f"Use {'.'.join((*map(str, path), 'parallelism'))}, outside override.",
+            )
+
+
+@rule("IP-MOD-227", "Override leaves the served name to its field.", SPEC, catches=("mistake 23", "mistake 29"))
+def override_keeps_the_served_name(subject: Subject, spec: Spec) -> Iterator[Objection]:
+    """Topics of cache events, traffic groups and routes carry the name that the entry says."""
+    wanted = subject.entry.get("served_name", subject.entry["name"])
+    given = _at(spec, "model", "name") or subject.entry["name"]
+    if given != wanted:
+        yield Objection(
+            _blame(subject, ("model", "name")), show(wanted), show(given), "Use served_name, outside override."
+        )
+
+
+def _said(parallelism: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key} {value}" for key, value in parallelism.items()) or "no parallelism"
 
 
 def _repeated(values: Sequence[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
