@@ -33,8 +33,13 @@ def sets_of(lock: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
     return {name: lock[name] for name in names}
 
 
-def namespace_object(name: str, layer: str) -> dict[str, Any]:
-    """A Namespace of ours, with the labels of everything this installer applies directly."""
+def namespace_object(
+    name: str, layer: str, more_labels: Mapping[str, Mapping[str, str]] | None = None
+) -> dict[str, Any]:
+    """A Namespace of ours, with the labels of everything this installer applies directly.
+
+    ``more_labels`` are further labels by namespace.
+    """
     return {
         "apiVersion": "v1",
         "kind": "Namespace",
@@ -44,6 +49,7 @@ def namespace_object(name: str, layer: str) -> dict[str, Any]:
                 "app.kubernetes.io/managed-by": "inference-platform",
                 "app.kubernetes.io/part-of": "inference-platform",
                 "inference-platform.io/layer": layer,
+                **(more_labels or {}).get(name, {}),
             },
         },
     }

@@ -16,7 +16,7 @@ def as_text(platform: Mapping[str, Any], cluster: str, models: Iterable[Any]) ->
     ``platform`` is the plan as plain data; ``cluster`` names the cluster; ``models``
     are model summaries.
     """
-    return "\n".join([*_head(platform, cluster), "", *_layers(platform["layers"]), *_models(models)])
+    return "\n".join([*_head(platform, cluster), "", *_layers(platform), *_models(models)])
 
 
 def _head(platform: Mapping[str, Any], cluster: str) -> Iterator[str]:
@@ -30,9 +30,12 @@ def _head(platform: Mapping[str, Any], cluster: str) -> Iterator[str]:
     yield f"Versions   {', '.join(f'{name} {version}' for name, version in sorted(platform['versions'].items()))}"
 
 
-def _layers(layers: Iterable[Mapping[str, Any]]) -> Iterator[str]:
-    for number, layer in enumerate(layers, start=1):
-        owner = OWNERS.get(layer["ownership"], "the cloud manager")
+def _layers(platform: Mapping[str, Any]) -> Iterator[str]:
+    delegated_to = "the cloud manager" if platform["engine_line"] else "OpenShift"
+    for number, layer in enumerate(platform["layers"], start=1):
+        owner = OWNERS.get(layer["ownership"], delegated_to)
+        if layer.get("operator"):
+            owner += f", with {platform['operators'][layer['operator']]['csv']} from OperatorHub"
         yield f"{number:>2}  {layer['name']:<20} {layer['title']:<30} {owner}"
 
 

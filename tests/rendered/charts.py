@@ -32,10 +32,14 @@ RELEASE_NAMESPACES = {
     "platform": "redhat-ods-applications",
     "kserve-instance": "redhat-ods-applications",
     "inference-gateway": "redhat-ods-applications",
+    "operator-subscription": "cert-manager-operator",
+    "openshift-gateway-class": "redhat-ods-applications",
+    "data-science-cluster": "redhat-ods-operator",
+    "openshift-gateway": "openshift-ingress",
 }
 
 # Charts that cannot be rendered without values of the user.
-NEED_VALUES = {"inference-gateway"}
+NEED_VALUES = {"inference-gateway", "operator-subscription"}
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,10 @@ BUILT_IN = {
 }
 
 
+#: OpenShift's own API group, of which there is no CRD to lock.
+OLM = "operators.coreos.com"
+
+
 @functools.cache
 def _real_crds() -> CrdIndex | None:
     folder = upstream_crds()
@@ -32,7 +36,7 @@ def test_the_real_crds_accept_every_custom_resource(objects: list[dict[str, Any]
     index = _real_crds()
     if index is None:
         pytest.skip("the real CRDs are not here: set INFERENCE_PLATFORM_UPSTREAM_CRDS to a folder that has them")
-    custom = [obj for obj in objects if obj["apiVersion"] not in BUILT_IN]
+    custom = [obj for obj in objects if obj["apiVersion"] not in BUILT_IN and OLM not in obj["apiVersion"]]
     assert [str(violation) for obj in custom for violation in index.violations(obj)] == []
 
 

@@ -28,6 +28,9 @@ from tests.support.crd_schema import UPSTREAM_VARIABLE, CrdIndex, locked_file, u
 
 ROLES = REPOSITORY / "roles"
 CA = "-----BEGIN CERTIFICATE-----\nZm9yIHJlbmRlcmluZyBvbmx5\n-----END CERTIFICATE-----"
+OF_OPENSHIFT = {
+    "operators.coreos.com", "dscinitialization.opendatahub.io", "datasciencecluster.opendatahub.io",
+}  # fmt: skip
 BUILT_IN = {"v1", "apps/v1", "rbac.authorization.k8s.io/v1", "admissionregistration.k8s.io/v1"}
 #: The LWS operator brings its CRD, so that is in no lock; the version is the one it is nearest to.
 BROUGHT_ALONG = Path("lws/v0.8.0/leaderworkersets.leaderworkerset.x-k8s.io.yaml")
@@ -58,7 +61,7 @@ def combinations() -> Iterator[Combination]:
             release["distributions"], release["providers"].items()
         ):
             yield Combination(name, distribution, provider, "auto")
-            if choice["engine_line"] != "none":
+            if "dependencies" in release["engine_lines"][choice["engine_line"]]:
                 yield Combination(name, distribution, provider, "none")
 
 
@@ -76,6 +79,7 @@ def objects(helm: Helm, tmp_path: Path, combination: Combination) -> list[dict[s
     """What all Helm releases of the combination render, with the namespace of their release."""
     found = []
     for layer in combination.plan["layers"]:
+        found += subscription_objects(helm, tmp_path, layer, combination.plan)
         values = role_values(layer["name"], combination.plan)
         for release in layer["releases"]:
             own = merged(
@@ -83,6 +87,20 @@ def objects(helm: Helm, tmp_path: Path, combination: Combination) -> list[dict[s
             )
             found += rendered(helm, release["chart"], release["namespace"], json.dumps(own, sort_keys=True), tmp_path)
     return found
+
+
+def subscription_objects(
+    helm: Helm, folder: Path, layer: Mapping[str, Any], plan: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    """What brings the operator of a layer by way of OLM, as the role ``platform`` renders it."""
+    if layer["operator"] is None:
+        return []
+    loader = DataLoader()
+    variables: dict[str, Any] = {"platform": plan, "platform_olm_layer": layer, "platform_olm_source": ""}
+    variables |= loader.load_from_file(str(ROLES / "platform" / "vars" / "main.yml"), trusted_as_template=True)
+    values = json.dumps(Templar(loader=loader, variables=variables).template(variables["_platform_olm_values"]))
+    namespace = plan["operators"][layer["operator"]]["namespace"]
+    return rendered(helm, "operator-subscription", namespace, values, folder)
 
 
 def role_values(role: str, plan: Mapping[str, Any]) -> dict[str, Any]:
@@ -140,18 +158,24 @@ def index_of(file: Path) -> CrdIndex:
     return CrdIndex.from_files([file])
 
 
-def test_there_are_releases_3_4_and_3_5_on_five_providers() -> None:
+def test_there_are_releases_3_4_and_3_5_on_five_providers_and_3_4_on_openshift() -> None:
     found = {(entry.release, entry.provider) for entry in EVERY}
-    assert found == set(itertools.product(("3.4", "3.5"), ("aws", "azure", "coreweave", "gcp", "generic")))
+    five = set(itertools.product(("3.4", "3.5"), ("aws", "azure", "coreweave", "gcp", "generic")))
+    assert found == five | {("3.4", "openshift")}
 
 
 def test_custom_resources_are_accepted_by_the_locked_crds(
     combination: Combination, objects: list[dict[str, Any]]
 ) -> None:
     index = crds_of(combination.plan)
-    custom = [obj for obj in objects if obj["apiVersion"] not in BUILT_IN]
-    assert {obj["kind"] for obj in custom} >= {"Kserve", "Gateway"}
+    custom = [obj for obj in objects if obj["apiVersion"] not in BUILT_IN and not of_openshift(obj)]
+    assert {obj["kind"] for obj in custom} >= {"Gateway"}
     assert [violation for obj in custom for violation in index.violations(obj)] == []
+
+
+def of_openshift(obj: Mapping[str, Any]) -> bool:
+    """Whether the object's CRD comes with OpenShift or with an operator from there, so that no plan locks it."""
+    return obj["apiVersion"].partition("/")[0] in OF_OPENSHIFT or obj["kind"] == "GatewayClass"
 
 
 def test_objects_of_gates_are_accepted_by_the_locked_crds(combination: Combination) -> None:
@@ -180,7 +204,7 @@ def test_models_are_accepted_by_the_locked_crds(combination: Combination) -> Non
 
 def test_every_image_is_one_of_the_plan_by_digest(combination: Combination, objects: list[dict[str, Any]]) -> None:
     images = {text for obj in objects for text in strings(obj) if IMAGE.fullmatch(text)}
-    assert images
+    assert bool(images) == (combination.plan["route"] == "helm")
     assert images <= set(combination.plan["images"].values())
     pods = [obj for obj in objects if obj["kind"] == "Deployment"]
     for obj in pods:
@@ -191,6 +215,7 @@ def test_every_image_is_one_of_the_plan_by_digest(combination: Combination, obje
 
 def test_the_objects_carry_the_version_of_the_release(combination: Combination, objects: list[dict[str, Any]]) -> None:
     own = {"rhai-operator", "kserve-instance", "inference-gateway", "pki", "platform", "kubernetes-engine"}
+    own |= {"openshift-gateway", "openshift-gateway-class", "data-science-cluster"}
     versions = {
         obj["metadata"]["labels"]["app.kubernetes.io/version"]
         for obj in objects
@@ -220,3 +245,28 @@ def test_roles_ask_the_plan_only_for_images_and_versions_that_every_release_has(
     for entry in EVERY:
         missing = {(kind, name) for kind, name in asked if name not in entry.plan[kind]}
         assert missing <= (set() if entry.plan["engine"] else of_cloud_manager), str(entry)
+
+
+def test_on_openshift_every_operator_is_held_at_the_version_of_the_release(
+    combination: Combination, objects: list[dict[str, Any]]
+) -> None:
+    subscriptions = {obj["metadata"]["name"]: obj for obj in objects if obj["kind"] == "Subscription"}
+    groups = {obj["metadata"]["namespace"] for obj in objects if obj["kind"] == "OperatorGroup"}
+    operators = {entry["package"]: entry for entry in combination.plan["operators"].values()}
+    assert subscriptions.keys() == operators.keys()
+    assert groups == {entry["namespace"] for entry in operators.values()}
+    for package, obj in subscriptions.items():
+        wanted = {"installPlanApproval": "Manual", "startingCSV": operators[package]["csv"], "name": package}
+        assert wanted.items() <= obj["spec"].items()
+        assert obj["metadata"]["namespace"] == operators[package]["namespace"]
+
+
+def test_on_openshift_no_chart_brings_what_the_cluster_has(
+    combination: Combination, objects: list[dict[str, Any]]
+) -> None:
+    if combination.plan["route"] == "helm":
+        return
+    kinds = {obj["kind"] for obj in objects}
+    brought = {"Subscription", "OperatorGroup", "GatewayClass", "Gateway", "LeaderWorkerSetOperator"}
+    assert kinds == brought | {"DSCInitialization", "DataScienceCluster"}
+    assert [layer["crds"] for layer in combination.plan["layers"]] == [[]] * len(combination.plan["layers"])

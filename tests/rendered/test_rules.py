@@ -7,7 +7,18 @@ from typing import Any
 
 import pytest
 
-from tests.rendered.charts import IMAGE, RELEASE_NAMESPACES, Case, Helm, all_cases, label, load_yaml, pod_specs, strings
+from tests.rendered.charts import (
+    IMAGE,
+    NEED_VALUES,
+    RELEASE_NAMESPACES,
+    Case,
+    Helm,
+    all_cases,
+    label,
+    load_yaml,
+    pod_specs,
+    strings,
+)
 from tests.rendered.pod_security import violations
 
 Objects = list[dict[str, Any]]
@@ -28,7 +39,8 @@ ADOPTED = {
 
 CLUSTER_SCOPED = {
     "AWSKubernetesEngine", "AzureKubernetesEngine", "ClusterIssuer", "ClusterRole", "ClusterRoleBinding",
-    "CoreWeaveKubernetesEngine", "Istio", "Kserve", "LeaderWorkerSetOperator", "MutatingWebhookConfiguration",
+    "CoreWeaveKubernetesEngine", "DSCInitialization", "DataScienceCluster", "GatewayClass", "Istio", "Kserve",
+    "LeaderWorkerSetOperator", "MutatingWebhookConfiguration",
     "Platform",
 }  # fmt: skip
 
@@ -42,7 +54,7 @@ def test_every_pod_and_service_account_has_the_pull_secrets(any_case: Case, obje
     assert {name for name, secrets in holders.items() if secrets != expected} == set()
 
 
-@pytest.mark.parametrize("chart", sorted({case.chart for case in all_cases() if case.chart != "inference-gateway"}))
+@pytest.mark.parametrize("chart", sorted({case.chart for case in all_cases()} - NEED_VALUES))
 def test_no_pull_secret_is_left_when_none_is_wanted(helm: Helm, chart: str) -> None:
     assert "rhai-pull-secret" not in helm.text(Case(chart), "--set-json", "global.imagePullSecrets=[]")
 
@@ -82,7 +94,10 @@ def test_every_container_has_a_read_only_root_file_system(objects: Objects) -> N
 def test_every_object_says_who_made_it_and_for_which_layer(any_case: Case, objects: Objects) -> None:
     chart = load_yaml(any_case.folder / "Chart.yaml")
     version = any_case.values().get("version") or chart["appVersion"]
-    layer = {"inference-platform.io/layer": chart["annotations"]["inference-platform.io/layer"]}
+    layer = {
+        "inference-platform.io/layer": any_case.values().get("layer")
+        or chart["annotations"]["inference-platform.io/layer"]
+    }
     full = layer | {
         "app.kubernetes.io/name": any_case.chart,
         "app.kubernetes.io/part-of": "inference-platform",

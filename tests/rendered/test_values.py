@@ -16,7 +16,8 @@ from charts import generate_docs
 from tests.rendered.charts import CHARTS, RELEASE_NAMESPACES, Case, Helm, case, load_yaml
 
 ALL_CHARTS = sorted(RELEASE_NAMESPACES)
-RENDERABLE = [case(chart, "http" if chart == "inference-gateway" else None) for chart in ALL_CHARTS]
+NEEDED = {"inference-gateway": "http", "operator-subscription": "cert-manager"}
+RENDERABLE = [case(chart, NEEDED.get(chart)) for chart in ALL_CHARTS]
 
 TWICE = {"name": "RELATED_IMAGE_TWICE", "value": f"registry.example.com/image@sha256:{'0' * 64}"}
 

@@ -66,8 +66,10 @@ def test_the_inventory_has_no_mistake(inventory: str, environment: dict[str, str
 @pytest.mark.parametrize("inventory", SAMPLES)
 @pytest.mark.parametrize("number", range(len(FILES)), ids=FILES)
 def test_every_setting_of_one_sample_is_in_all_of_them(inventory: str, number: int) -> None:
+    """But for how long a layer may take, which is longer where others bring it."""
     reference = set(yaml.safe_load(files_of("eks")[number].read_text(encoding="utf-8")))
-    assert set(yaml.safe_load(files_of(inventory)[number].read_text(encoding="utf-8"))) == reference
+    found = set(yaml.safe_load(files_of(inventory)[number].read_text(encoding="utf-8")))
+    assert {name for name in found if not name.endswith("_wait_seconds")} == reference
 
 
 @pytest.mark.parametrize("inventory", EVERY)

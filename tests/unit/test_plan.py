@@ -294,7 +294,7 @@ def test_an_engine_of_the_3_5_line_must_be_ready_at_its_current_generation(plan_
     assert (check["kind"], check["generation"]) == ("AWSKubernetesEngine", "current")
 
 
-@pytest.mark.parametrize("provider", PROVIDERS)
+@pytest.mark.parametrize("provider", [name for name in PROVIDERS if name != "openshift"])
 def test_certificates_are_proven_by_issuers_and_secrets_whatever_the_engine_says(plan_for, provider):
     gate = plan_for(provider).gates["pki"]
     assert {check["name"] for check in gate} == {
@@ -357,8 +357,12 @@ def test_a_name_in_a_gate_that_is_no_fact_is_refused():
         ({"platform_release": "3.6", "provider": "aws"}, "IP-PLT-001", "3.4"),
         ({"platform_release": 2, "provider": "aws"}, "IP-PLT-001", "3.4"),
         ({"platform_release": "3.4", "provider": "aws", "distribution": "readhat"}, "IP-PLT-002", "redhat"),
-        ({"platform_release": "3.4", "provider": "gke"}, "IP-PLT-003", "aws, azure, coreweave, gcp or generic"),
-        ({"platform_release": "3.4"}, "IP-PLT-003", "aws, azure, coreweave, gcp or generic"),
+        (
+            {"platform_release": "3.4", "provider": "gke"},
+            "IP-PLT-003",
+            "aws, azure, coreweave, gcp, generic or openshift",
+        ),
+        ({"platform_release": "3.4"}, "IP-PLT-003", "azure, coreweave, gcp, generic or openshift"),
     ],
 )
 def test_an_unknown_name_is_refused_with_those_that_exist(settings, code, lists):
@@ -431,7 +435,6 @@ def test_the_nearest_combination_of_a_refusal_really_works(plan_for):
 @pytest.mark.parametrize(
     ("settings", "code", "reason", "nearest"),
     [
-        ({"provider": "openshift"}, "IP-PLT-005", "OLM", "provider generic"),
         ({"provider": "gcp", "distribution": "community"}, "IP-PLT-004", "not locked", "distribution redhat"),
     ],
 )
@@ -443,7 +446,7 @@ def test_what_a_release_cannot_do_is_refused_with_the_reason_and_the_nearest(rel
 
 
 def test_both_refusals_of_a_combination_are_told_at_once():
-    found = refusals(platform_release="3.4", provider="openshift", distribution="community")
+    found = refusals(platform_release="3.5", provider="openshift", distribution="community")
     assert [finding.code for finding in found] == ["IP-PLT-004", "IP-PLT-005"]
 
 
@@ -453,3 +456,109 @@ def test_a_distribution_or_provider_that_the_release_lacks_is_refused(catalog):
     with pytest.raises(InventoryError) as caught:
         resolve({"platform_release": "3.4", "provider": "mars", "distribution": "elsewhere"}, catalog)
     assert [finding.code for finding in caught.value.findings] == ["IP-PLT-004", "IP-PLT-005"]
+
+
+# OpenShift ---------------------------------------------------------------------------
+
+
+def test_on_openshift_what_the_cluster_ships_is_left_out(plan_for):
+    plan = plan_for("openshift")
+    assert names(plan) == [
+        "namespaces",
+        "gateway_api",
+        "cert_manager",
+        "gateway_class",
+        "sail",
+        "lws",
+        "platform_operator",
+        "kserve_instance",
+        "inference_gateway",
+    ]
+    assert [item.crds for item in plan.layers if item.crds] == []
+    assert plan.ownership == {
+        "cert_manager": "managed",
+        "gateway_api": "external",
+        "lws": "managed",
+        "sail": "delegated",
+    }
+    assert (plan.route, plan.engine, plan.engine_line) == ("olm", None, None)
+
+
+def test_on_openshift_operators_come_from_olm_at_the_locked_version(plan_for):
+    plan = plan_for("openshift")
+    assert {item.name: item.operator for item in plan.layers if item.operator} == {
+        "cert_manager": "cert_manager",
+        "lws": "lws",
+        "platform_operator": "platform_operator",
+    }
+    assert {entry["package"]: entry["csv"] for entry in plan.operators.values()} == {
+        "openshift-cert-manager-operator": "cert-manager-operator.v1.18.1",
+        "leader-worker-set": "leader-worker-set.v1.0.0",
+        "rhods-operator": "rhods-operator.3.4.4",
+    }
+    for name, entry in plan.operators.items():
+        ((phase,), (installed,)) = (find(plan, name, kind=kind) for kind in ("ClusterServiceVersion", "Subscription"))
+        assert (phase["name"], phase["namespace"], phase["path"]) == (entry["csv"], entry["namespace"], "status.phase")
+        assert re.search(installed["matches"], entry["csv"])
+        assert not re.search(installed["matches"], entry["csv"].replace(".", "x"))
+
+
+def test_an_operator_of_an_external_dependency_is_not_subscribed_to(plan_for):
+    plan = plan_for("openshift", ownership={"cert_manager": "external"})
+    assert layer(plan, "cert_manager").operator is None
+    assert find(plan, "cert_manager", kind="Subscription") == []
+
+
+def test_on_openshift_only_our_own_namespaces_are_made_and_none_gets_a_pull_secret(plan_for):
+    plan = plan_for("openshift")
+    assert plan.made_namespaces == [
+        "cert-manager",
+        "cert-manager-operator",
+        "openshift-lws-operator",
+        "redhat-ods-applications",
+        "redhat-ods-operator",
+    ]
+    assert plan.namespace_labels == {"openshift-lws-operator": {"openshift.io/cluster-monitoring": "true"}}
+    assert (plan.pull_secret, plan.serving["pull_secret"]) == ({"name": None, "namespaces": []}, None)
+
+
+def test_models_on_openshift_use_its_gateway_and_need_no_authorization(plan_for):
+    serving = plan_for("openshift").serving
+    assert serving["gateway"] == {
+        "name": "openshift-ai-inference",
+        "namespace": "openshift-ingress",
+        "address_required": True,
+    }
+    assert serving["annotations"] == {"security.opendatahub.io/enable-auth": "false"}
+
+
+def test_without_olm_there_is_nothing_of_it_in_the_plan(plan_for):
+    plan = plan_for("generic")
+    assert (plan.route, plan.operators, plan.namespace_labels) == ("helm", {}, {})
+    assert {item.operator for item in plan.layers} == {None}
+    assert plan.made_namespaces == plan.pull_secret["namespaces"] == sorted(plan.namespaces.values())
+    assert plan.serving["annotations"] == {}
+
+
+@pytest.mark.parametrize(
+    ("settings", "code", "reason", "nearest"),
+    [
+        ({"ownership": {"sail": "managed"}}, "IP-PLT-006", "ingress operator", "delegated for sail"),
+        ({"ownership": {"sail": "external"}}, "IP-PLT-006", "ingress operator", "delegated"),
+        ({"ownership": {"gateway_api": "managed"}}, "IP-PLT-006", "policy", "external for gateway_api"),
+        ({"ownership": {"lws": "delegated"}}, "IP-PLT-006", "no cloud manager", "managed"),
+        ({"platform_image_registry": "mirror.example.com"}, "IP-PLT-008", "mirror.example.com", "ImageDigestMirrorSet"),
+        ({"platform_release": "3.5"}, "IP-PLT-005", "OLM", "platform_release 3.4"),
+        ({"gateway_load_balancer": "nlb"}, "IP-PLT-007", "nlb", "default"),
+    ],
+)
+def test_what_openshift_cannot_do_is_refused_with_the_nearest(settings, code, reason, nearest):
+    (finding,) = refusals(**{"platform_release": "3.4", "provider": "openshift", **settings})
+    assert finding.code == code
+    assert reason in finding.found
+    assert nearest in finding.remedy
+
+
+def test_the_nearest_to_a_refusal_on_openshift_really_works(plan_for):
+    assert plan_for("openshift", cloud_manager="none") == plan_for("openshift")
+    assert plan_for("openshift", ownership={"gateway_api": "external", "sail": "delegated", "lws": "managed"})

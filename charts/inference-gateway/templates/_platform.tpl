@@ -16,11 +16,11 @@ app.kubernetes.io/version: {{ default .Chart.AppVersion .Values.version | quote 
 {{- end }}
 
 {{/*
-The one label that no operator writes. Objects that an operator adopts carry only this one, because it would
+The one label that no operator writes; `layer` of the values where several layers use a chart. Objects that an operator adopts carry only this one, because it would
 overwrite the others and every later run would see a difference.
 */}}
 {{- define "platform.layerLabel" -}}
-inference-platform.io/layer: {{ index .Chart.Annotations "inference-platform.io/layer" }}
+inference-platform.io/layer: {{ default (index .Chart.Annotations "inference-platform.io/layer") .Values.layer }}
 {{- end }}
 
 {{/*

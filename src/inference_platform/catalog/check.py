@@ -19,6 +19,8 @@ from inference_platform.findings import ERROR, WARNING, Finding
 from inference_platform.paths import CHARTS
 
 _OWNERSHIP = ("managed", "delegated", "external")
+#: The chart of every operator that OLM brings.
+SUBSCRIPTION_CHART = "operator-subscription"
 _EXACT_VERSION = re.compile(r"^v?\d+\.\d+\.\d+([-+][0-9A-Za-z.+-]+)?$")
 
 Check = Callable[[Catalog], Iterator[Finding]]
@@ -156,7 +158,7 @@ def _engines_have_crds(catalog: Catalog) -> Iterator[Finding]:
     for key, release in catalog.releases.items():
         for provider, choice in release["providers"].items():
             line = release["engine_lines"].get(choice["engine_line"], {})
-            if choice["engine_line"] == "none" or provider not in catalog.providers:
+            if "dependencies" not in line or provider not in catalog.providers:
                 continue
             engine = catalog.providers[provider].get("engine", {})
             wanted = f"{engine.get('plural')}.infrastructure.opendatahub.io"
@@ -174,6 +176,7 @@ def _engines_have_crds(catalog: Catalog) -> Iterator[Finding]:
 
 def _charts_are_pinned(catalog: Catalog) -> Iterator[Finding]:
     used = {release["chart"] for layer in catalog.layers for release in layer.get("releases", [])}
+    used |= {SUBSCRIPTION_CHART for layer in catalog.layers if "operator" in layer}
     for path in sorted(CHARTS.glob("*/Chart.yaml")):
         name, chart = path.parent.name, _chart(path)
         where = f"../charts/{name}/Chart.yaml"
@@ -254,6 +257,32 @@ def _refusals_have_reasons(catalog: Catalog) -> Iterator[Finding]:
                 )
 
 
+def _operators_are_known(catalog: Catalog) -> Iterator[Finding]:
+    """Every release on a provider with OLM says what OLM installs for each layer with an operator."""
+    wanted = sorted({layer["operator"]["name"] for layer in catalog.layers if "operator" in layer})
+    for key, release in catalog.releases.items():
+        providers = [name for name in release["providers"] if catalog.providers.get(name, {}).get("route") == "olm"]
+        operators = release.get("olm", {}).get("operators", {})
+        for name in wanted if providers else []:
+            if name not in operators:
+                yield _problem(
+                    "IP-CAT-017",
+                    f"releases/{key}.yml olm.operators",
+                    f"the operator {name}, which {', '.join(providers)} takes from OLM",
+                    "nothing",
+                    "Lock package, channel and csv, or leave the provider out.",
+                )
+        for name, operator in operators.items():
+            if operator["namespace"] not in release["namespaces"]:
+                yield _problem(
+                    "IP-CAT-018",
+                    f"releases/{key}.yml olm.operators.{name}.namespace",
+                    "one of the release's namespaces",
+                    operator["namespace"],
+                    "Correct the name.",
+                )
+
+
 def _crd_files_are_pinned(catalog: Catalog) -> Iterator[Finding]:
     for name, versions in catalog.crds.items():
         for version, files in versions.items():
@@ -297,6 +326,7 @@ _CHECKS: tuple[Check, ...] = (
     _crd_sets_have_versions,
     _engines_have_crds,
     _charts_are_pinned,
+    _operators_are_known,
     _crd_files_are_pinned,
     _locks_are_sorted,
 )

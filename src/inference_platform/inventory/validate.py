@@ -13,7 +13,7 @@ from inference_platform.findings import ERROR, Finding, errors, show
 from inference_platform.inventory.pull_secret import check_pull_secret
 from inference_platform.inventory.role_inputs import role_inputs
 from inference_platform.models.pipeline import RenderResult, render_inventory
-from inference_platform.platform.resolve import check_settings, resolve, setting
+from inference_platform.platform.resolve import OLM, check_settings, resolve, route_of, setting
 from inference_platform.problems import Reporter
 from inference_platform.schema import SchemaMistake
 from inference_platform.sources import Sources
@@ -121,7 +121,7 @@ def _pull_secret_findings(
 ) -> list[Finding]:
     distribution = catalog.distributions.get(str(setting(settings, "distribution")), {})
     registry = distribution.get("pull_secret_registry")
-    if registry is None:
+    if registry is None or route_of(catalog, str(setting(settings, "provider"))) == OLM:
         return []
     mirror = str(setting(settings, "platform_image_registry") or "").rstrip("/")
     where = os.environ if environ is None else environ

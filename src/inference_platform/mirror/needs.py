@@ -116,7 +116,9 @@ def _images(
     users: dict[str, set[str]] = {}
     brought: set[str] = set()
     written: set[str] = set()
-    for name, reference in plan["images"].items():
+    # On the route olm the operators' bundles name the images; `oc mirror` follows those.
+    of_platform = plan["images"] if plan["route"] == "helm" else {}
+    for name, reference in of_platform.items():
         layer = layers.get(name, THE_REST)
         owner = owners.get(layer, EXTERNAL)
         if owner != EXTERNAL:

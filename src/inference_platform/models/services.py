@@ -122,7 +122,8 @@ def _annotations(model: Mapping[str, Any], serving: Mapping[str, Any]) -> dict[s
             "prometheus.io/path": "/metrics",
             "prometheus.io/scheme": "https" if serving["tls"] else "http",
         }
-    return {**model.get("annotations", {}), **{key: value for key, value in derived.items() if value is not None}}
+    own = {**serving.get("annotations", {}), **model.get("annotations", {})}
+    return {**own, **{key: value for key, value in derived.items() if value is not None}}
 
 
 def _source(model: Mapping[str, Any], serving: Mapping[str, Any]) -> Block:

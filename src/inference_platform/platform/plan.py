@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 
@@ -19,9 +19,10 @@ class Release:
 class Layer:
     """One layer, with only the parts that this plan really has.
 
-    ``ownership`` is managed (this installer), delegated (the cloud manager) or external
-    (was there before). ``needs`` are the layers of this plan that come before; ``crds``
-    the CRD sets that this installer applies.
+    ``ownership`` is managed (this installer), delegated (the cloud manager, or OpenShift) or
+    external (was there before). ``needs`` are the layers of this plan that come before; ``crds``
+    the CRD sets that this installer applies; ``operator`` the name among the plan's ``operators``
+    of the one that OLM brings before the releases, None without.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Layer:
     releases: list[Release]
     crds: list[str]
     waits_for: str
+    operator: str | None = None
 
 
 @dataclass(frozen=True)
@@ -45,8 +47,14 @@ class Plan:
     proves it, ``annotations`` of its Service, and ``port_annotations`` for every port, whose
     $(port) is still to be filled in. ``versions`` are component versions for chart values
     and the report. ``serving`` is what rendering a model needs to know. ``pull_secret``
-    never holds the content. ``image_registry`` is the mirror (host[:port][/path]) that takes the
-    place of the registry of every image; ``images`` name the registries of the lock all the same.
+    never holds the content; its ``name`` is None where the nodes have the credentials.
+    ``image_registry`` is the mirror (host[:port][/path]) that takes the place of the registry of
+    every image; ``images`` name the registries of the lock all the same.
+
+    ``route`` is how operators get into the cluster, helm or olm. ``operators`` are those that OLM
+    brings, by name: package, channel, csv, source, source_namespace, namespace, target_namespaces
+    (empty: all) and env. ``made_namespaces`` are those of ``namespaces`` that are made here,
+    ``namespace_labels`` further labels of some of them.
     """
 
     release: str
@@ -67,6 +75,10 @@ class Plan:
     versions: dict[str, str]
     serving: dict[str, Any]
     image_registry: str = ""
+    route: str = "helm"
+    operators: dict[str, dict[str, Any]] = field(default_factory=dict)
+    made_namespaces: list[str] = field(default_factory=list)
+    namespace_labels: dict[str, dict[str, str]] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """The plan as nested dicts and lists, safe to hand to Ansible or to JSON."""

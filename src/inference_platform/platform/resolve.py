@@ -23,6 +23,8 @@ NO_ENGINE = "none"
 MANAGED = "managed"
 DELEGATED = "delegated"
 AUTO = "auto"
+HELM = "helm"
+OLM = "olm"
 
 
 @dataclass(frozen=True)
@@ -36,10 +38,16 @@ class _Choice:
     ownership: dict[str, str]
     load_balancer: str
     image_registry: str
+    route: str
 
     @property
     def line(self) -> dict[str, Any]:
         return dict(self.release["engine_lines"][self.engine_line])
+
+    @property
+    def olm(self) -> dict[str, Any]:
+        """What the release says about OLM; empty on the route helm."""
+        return dict(self.release["olm"]) if self.route == OLM else {}
 
 
 def resolve(settings: Mapping[str, Any], catalog: Catalog | None = None, sources: Sources | None = None) -> Plan:
@@ -109,7 +117,7 @@ def _impossible_combinations(settings: Mapping[str, Any], catalog: Catalog, repo
     )
     for code, name, value, possible in choices:
         if value not in possible:
-            refusal = release["refusals"][name].get(value)
+            refusal = release["refusals"].get(name, {}).get(value)
             yield report.error(
                 code,
                 (name,),
@@ -120,6 +128,7 @@ def _impossible_combinations(settings: Mapping[str, Any], catalog: Catalog, repo
     if provider in release["providers"]:
         yield from _refused_ownership(settings, release, provider, report)
         yield from _refused_load_balancer(settings, catalog, provider, report)
+        yield from _refused_mirror(settings, catalog, provider, report)
 
 
 def _refused_ownership(
@@ -129,7 +138,7 @@ def _refused_ownership(
     line = release["engine_lines"][line_name]
     manager = (
         "without a cloud manager"
-        if line_name == NO_ENGINE
+        if not has_engine(line)
         else f"with the cloud manager of the {line_name} line, which {provider} uses in release {release['release']}"
     )
     for layer, wanted in (setting(settings, "ownership") or {}).items():
@@ -161,10 +170,36 @@ def _refused_load_balancer(
         )
 
 
+def _refused_mirror(
+    settings: Mapping[str, Any], catalog: Catalog, provider: str, report: Reporter
+) -> Iterator[Finding]:
+    """Operators of OLM bring the images that their bundles name."""
+    wanted = str(setting(settings, "platform_image_registry") or "")
+    if wanted and route_of(catalog, provider) == OLM:
+        yield report.error(
+            "IP-PLT-008",
+            ("platform_image_registry",),
+            f"no registry of your own on {provider}, where operators name the images",
+            show(wanted),
+            "The nearest that works: leave it empty, mirror the catalogue, and have the nodes redirected by an "
+            "ImageDigestMirrorSet.",
+        )
+
+
+def has_engine(line: Mapping[str, Any]) -> bool:
+    """Whether a line of the release has a cloud manager."""
+    return "dependencies" in line
+
+
+def route_of(catalog: Catalog, provider: str) -> str:
+    """How operators get into the clusters of a provider: helm or olm."""
+    return str(catalog.providers.get(provider, {}).get("route", HELM))
+
+
 def _engine_line(settings: Mapping[str, Any], release: dict[str, Any], provider: str) -> str:
-    if setting(settings, "cloud_manager") == NO_ENGINE:
-        return NO_ENGINE
-    return str(release["providers"][provider]["engine_line"])
+    line = str(release["providers"][provider]["engine_line"])
+    without = setting(settings, "cloud_manager") == NO_ENGINE and has_engine(release["engine_lines"][line])
+    return NO_ENGINE if without else line
 
 
 def _choose(settings: Mapping[str, Any], catalog: Catalog) -> _Choice:
@@ -181,6 +216,7 @@ def _choose(settings: Mapping[str, Any], catalog: Catalog) -> _Choice:
         ownership={name: _owner(wanted.get(name), possible[name]) for name in sorted(possible)},
         load_balancer=str(setting(settings, "gateway_load_balancer")),
         image_registry=str(setting(settings, "platform_image_registry") or "").rstrip("/"),
+        route=route_of(catalog, provider),
     )
 
 
@@ -201,9 +237,10 @@ def _plan(choice: _Choice, catalog: Catalog) -> Plan:
     release = choice.release
     namespaces = {
         name: namespace
-        for name, namespace in release["namespaces"].items()
-        if name != "cloud_manager" or choice.engine_line != NO_ENGINE
+        for name, namespace in {**release["namespaces"], **choice.olm.get("namespaces", {})}.items()
+        if name != "cloud_manager" or has_engine(choice.line)
     }
+    made = _made_namespaces(choice, namespaces)
     layers = _layers(choice, catalog, namespaces)
     crds = _crds(choice, catalog)
     engine = _engine(choice, catalog, namespaces)
@@ -213,7 +250,7 @@ def _plan(choice: _Choice, catalog: Catalog) -> Plan:
         version=release["version"],
         distribution=choice.distribution,
         provider=choice.provider,
-        engine_line=None if choice.engine_line == NO_ENGINE else choice.engine_line,
+        engine_line=choice.engine_line if has_engine(choice.line) else None,
         namespaces=namespaces,
         ownership=choice.ownership,
         layers=layers,
@@ -225,7 +262,7 @@ def _plan(choice: _Choice, catalog: Catalog) -> Plan:
             ]
             for user, entries in release["related_images"].items()
         },
-        pull_secret={"name": release["pull_secret"], "namespaces": sorted(namespaces.values())},
+        pull_secret={"name": _pull_secret(choice), "namespaces": made if _pull_secret(choice) else []},
         crds=crds,
         gates=_gates(choice, catalog, layers, crds, namespaces, engine),
         engine=engine,
@@ -233,7 +270,44 @@ def _plan(choice: _Choice, catalog: Catalog) -> Plan:
         versions=_with_delegated(choice, dict(release["versions"]), "delegated_versions"),
         serving=_serving(choice, catalog, namespaces),
         image_registry=choice.image_registry,
+        route=choice.route,
+        operators=_operators(choice, namespaces),
+        made_namespaces=made,
+        namespace_labels={
+            namespaces[operator["namespace"]]: dict(operator["namespace_labels"])
+            for operator in choice.olm.get("operators", {}).values()
+            if "namespace_labels" in operator
+        },
     )
+
+
+def _made_namespaces(choice: _Choice, namespaces: Mapping[str, str]) -> list[str]:
+    """The namespaces that are made here: all but those of the cluster itself."""
+    there = choice.olm.get("there_already", [])
+    return sorted(namespace for name, namespace in namespaces.items() if name not in there)
+
+
+def _pull_secret(choice: _Choice) -> str | None:
+    """The name of the pull secret; None on OpenShift, whose nodes have the credentials (operators.md 5)."""
+    return None if choice.route == OLM else str(choice.release["pull_secret"])
+
+
+def _operators(choice: _Choice, namespaces: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    """The operators that OLM brings, with everything that a Subscription says."""
+    catalog = choice.olm.get("catalog", {})
+    return {
+        name: {
+            "package": entry["package"],
+            "channel": entry["channel"],
+            "csv": entry["csv"],
+            "source": catalog["source"],
+            "source_namespace": catalog["namespace"],
+            "namespace": namespaces[entry["namespace"]],
+            "target_namespaces": [namespaces[entry["namespace"]]] if entry.get("own_namespace") else [],
+            "env": dict(entry.get("env", {})),
+        }
+        for name, entry in choice.olm.get("operators", {}).items()
+    }
 
 
 def _facts_of(layer: Mapping[str, Any], choice: _Choice) -> dict[str, str]:
@@ -243,6 +317,7 @@ def _facts_of(layer: Mapping[str, Any], choice: _Choice) -> dict[str, str]:
         "distribution": choice.distribution,
         "provider": choice.provider,
         "engine_line": choice.engine_line,
+        "route": choice.route,
     }
     chosen = choice.ownership.get(layer["name"]) if layer.get("dependency") else None
     if chosen is None:
@@ -282,7 +357,13 @@ def _layer(
         ],
         crds=[entry["set"] for entry in layer.get("crds", []) if holds(entry.get("when"), facts)],
         waits_for=layer["waits_for"],
+        operator=_operator_of(layer, facts),
     )
+
+
+def _operator_of(layer: Mapping[str, Any], facts: Mapping[str, str]) -> str | None:
+    operator = layer.get("operator")
+    return str(operator["name"]) if operator and holds(operator.get("when"), facts) else None
 
 
 def _with_delegated(choice: _Choice, chosen: dict[str, str], key: str) -> dict[str, str]:
@@ -317,7 +398,7 @@ def _crds(choice: _Choice, catalog: Catalog) -> dict[str, dict[str, Any]]:
 
 
 def _engine(choice: _Choice, catalog: Catalog, namespaces: Mapping[str, str]) -> dict[str, Any] | None:
-    if choice.engine_line == NO_ENGINE:
+    if not has_engine(choice.line):
         return None
     engine = catalog.providers[choice.provider].get("engine")
     if engine is None:
@@ -355,12 +436,13 @@ def _serving(choice: _Choice, catalog: Catalog, namespaces: Mapping[str, str]) -
         **serving,
         "release": choice.release["release"],
         "gateway": {
-            "name": serving["gateway"],
-            "namespace": namespaces["applications"],
+            "name": choice.olm.get("gateway", serving["gateway"]),
+            "namespace": namespaces["istio" if choice.olm else "applications"],
             "address_required": provider["gateway"]["condition"] == "Programmed",
         },
         "presets": dict(choice.release["presets"]),
-        "pull_secret": choice.release["pull_secret"] if registry else None,
+        "pull_secret": _pull_secret(choice) if registry else None,
+        "annotations": dict(choice.olm.get("annotations", {})),
         "gpu": provider["gpu"],
     }
 
@@ -377,12 +459,18 @@ def _gates(
     facts: dict[str, Any] = {
         "version": choice.release["version"],
         "provider": choice.provider,
-        "pull_secret": choice.release["pull_secret"],
+        "pull_secret": _pull_secret(choice),
         "preset_prefix": choice.release["presets"]["prefix"],
         "preset_names": list(choice.release["presets"]["names"]),
         "gateway_condition": condition,
-        "all_namespaces": sorted(namespaces.values()),
+        "made_namespaces": _made_namespaces(choice, namespaces),
+        "gateway": choice.olm.get("gateway", choice.release["serving"]["gateway"]),
         **{f"namespaces.{name}": namespace for name, namespace in namespaces.items()},
+        **{
+            f"operators.{name}.{key}": value
+            for name, entry in _operators(choice, namespaces).items()
+            for key, value in entry.items()
+        },
         **{f"engine.{key}": value for key, value in (engine or {}).items() if key != "spec"},
     }
     crd_names = {name: [file["name"] for file in entry["files"]] for name, entry in crds.items()}

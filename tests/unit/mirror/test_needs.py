@@ -71,6 +71,12 @@ def test_what_the_cloud_manager_brings_is_left_to_the_nodes() -> None:
     assert all(item.rewritten for item in needs(MIRROR).images)
 
 
+def test_on_openshift_the_images_of_operators_are_left_to_the_mirrored_catalogue() -> None:
+    users = {name for image in needs(provider="openshift").images for name in image.used_by}
+    assert {name for name in users if not name.startswith("model ")} == set()
+    assert needs(provider="openshift").files == ()
+
+
 def test_layers_name_images_of_the_lock() -> None:
     named = [image for layer in load().layers for image in layer.get("images", [])]
     assert len(named) == len(set(named)) == 13
