@@ -72,7 +72,9 @@ def case_of(cases: list[Any], name: str) -> Any:
     found = [case for case in cases if name in (case.name, case.name.rpartition("/")[2])]
     if len(found) != 1:
         known = ", ".join(case.name for case in cases) or "none"
-        raise AnsibleActionFail(f"model: expected one of {known}, found {name}.")
+        raise AnsibleActionFail(
+            f"model: expected one of {known}, found {name or 'nothing'}. Name it with -e model=NAME."
+        )
     return found[0]
 
 

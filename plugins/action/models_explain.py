@@ -36,5 +36,6 @@ class ActionModule(PlatformAction):
                 Sources.load(arguments["inventories"] or known["ansible_inventory_sources"]),
             )
         except explain.UnknownModelError as error:
-            raise AnsibleActionFail(f"model: {error.args[0]}. Name one with -e model=NAME.") from error
-        return {"changed": False, "msg": f"{explanation.model}\n{explain.as_text(explanation)}"}
+            # Without its cause, which Ansible would print once more.
+            raise AnsibleActionFail(f"model: {error}") from None
+        return {"changed": False, "msg": explain.as_text(explanation)}

@@ -26,14 +26,28 @@ class ActionModule(PlatformAction):
         from inference_platform.models import export
 
         choice = models.Choice(only=frozenset(arguments["only"]))
-        objects = [prepare(item) for item in choice.of(handover.take(arguments["rendered"]).objects)]
         folder = Path(arguments["directory"])
-        written = export.write(folder, export.files(objects), check=self.check)
-        return {"changed": bool(written), "msg": told(written, folder), "directory": str(folder)}
+        earlier = export.read(folder) if choice.only else {}
+        beside = [path for path, item in earlier.items() if not choice.covers(models.model_of(item))]
+        selection = choice.of(handover.take(arguments["rendered"]).objects, filter(None, earlier.values()))
+        files = export.files(map(prepare, selection.objects), beside)
+        written = export.write(folder, files, beside=frozenset(beside), check=self.check)
+        others = len(set(beside) - files.keys())
+        return {
+            "changed": bool(written),
+            "msg": told(written, folder, others),
+            "warnings": list(selection.notes),
+            "directory": str(folder),
+        }
 
 
-def told(written: Any, folder: Path) -> str:
-    """How many files were made, changed and removed, with the names of a few."""
+def told(written: Any, folder: Path, others: int) -> str:
+    """How many files were made, changed and removed, with the names of a few, and how many ``others`` were kept."""
+    kept = f"; {quantity(others, 'file')} of other models kept" if others else ""
+    return f"{_done(written, folder)}{kept}"
+
+
+def _done(written: Any, folder: Path) -> str:
     parts = ("created", "changed", "removed")
     counts = [f"{len(getattr(written, part))} {part}" for part in parts if getattr(written, part)]
     if not counts:

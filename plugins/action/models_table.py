@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from ansible.errors import AnsibleActionFail
 from ansible_collections.inference.platform.plugins.plugin_utils import handover
 from ansible_collections.inference.platform.plugins.plugin_utils.platform_action import CONNECTION, PlatformAction
 
@@ -21,10 +22,17 @@ class ActionModule(PlatformAction):
     def perform(self, arguments: dict[str, Any]) -> dict[str, Any]:
         from inference_platform.cluster import model_overview, models
         from inference_platform.models import overview
+        from inference_platform.models.choice import unknown
 
         platform, choice = arguments["platform"], models.Choice(only=frozenset(arguments["only"]))
         seen = overview.Seen(**model_overview.read(self.connect(arguments), platform))
-        rows = overview.rows(handover.take(arguments["rendered"]).objects, seen, platform["serving"]["gpu"])
+        rendered = handover.take(arguments["rendered"])
+        rows = overview.rows(rendered.objects, seen, platform["serving"]["gpu"])
+        wrong = unknown(arguments["only"], [*rendered.ids, *(row.model for row in rows)])
+        if wrong:
+            raise AnsibleActionFail(
+                f"only: expected models of the inventory or of this installer in the cluster, {wrong}"
+            )
         rows = [row for row in rows if choice.covers(row.model)]
         return {
             "changed": False,

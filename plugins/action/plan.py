@@ -26,7 +26,10 @@ OF_MODELS = frozenset({"models", "model_defaults", "model_profiles", "model_rout
 class ActionModule(PlatformAction):
     """Fails with every mistake of the inventory in one message. Needs a cluster only where the provider is auto."""
 
-    ARGUMENTS: ClassVar = {"inventories": {"type": "list", "elements": "path"}}
+    ARGUMENTS: ClassVar = {
+        "inventories": {"type": "list", "elements": "path"},
+        "only": {"type": "list", "elements": "str", "default": []},
+    }
 
     def perform(self, arguments: dict[str, Any]) -> dict[str, Any]:
         from inference_platform import inventory, paths, platform
@@ -45,6 +48,7 @@ class ActionModule(PlatformAction):
         if mistakes:
             count = quantity(len(mistakes), "mistake")
             raise AnsibleActionFail(f"{count} in the inventory; nothing was written.\n{as_table(findings)}")
+        need_models(arguments["only"], found.models)
         settings = inventory.settings_of(variables)
         plan = platform.resolve(settings, sources=sources).to_dict()
         return {
@@ -82,6 +86,15 @@ class ActionModule(PlatformAction):
         names = {**written, **settings_of(known)}.keys() - without
         taken = [name for name in names if name in known and not name.startswith("ansible_")]
         return {name: plain(self._templar.template(known[name])) for name in taken}
+
+
+def need_models(names: list[str], rendered: Any) -> None:
+    """Fails when a name means no model of the inventory."""
+    from inference_platform.models import choice
+
+    wrong = choice.unknown(names, rendered.ids)
+    if wrong:
+        raise AnsibleActionFail(f"only: expected models of the inventory, {wrong}")
 
 
 def complete(settings: Mapping[str, Any]) -> dict[str, Any]:

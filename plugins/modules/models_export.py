@@ -12,6 +12,8 @@ description:
     kustomizations that give Argo CD its sync waves.
   - Needs no cluster. The pull secret is not written.
   - Files of an earlier export that are no longer wanted are removed; other files stay.
+  - With O(only) just the files of these models are written and removed, and routes that lead to them. The rest of an
+    earlier export stays, and stays in the kustomizations.
 options:
   directory:
     description: Folder to write to.

@@ -17,6 +17,11 @@ options:
     description: Folders or files of the inventory, for file and line in messages. Default is what was given with C(-i).
     type: list
     elements: path
+  only:
+    description: Names of models, as name or namespace/name. It is a mistake when the inventory has no such model.
+    type: list
+    elements: str
+    default: []
 notes:
   - Supports check mode and diff.
 extends_documentation_fragment:

@@ -2,14 +2,13 @@
 
 One list per kind; what cannot be changed is found and refused before the first write; then only what differs is
 written, by a pool of workers over one pool of connections.  A model that fails does not stop the others.
-Objects belong to a model by the label `inference-platform.io/model` and their namespace; an id is "namespace/name".
+Which objects belong to a model is the business of `selection`; an id is "namespace/name".
 """
 
 from __future__ import annotations
 
-import difflib
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,8 +29,9 @@ from inference_platform.cluster.apply import (
 from inference_platform.cluster.client import FIELD_MANAGER, Cluster
 from inference_platform.cluster.immutable import KIND, fixed_fields
 from inference_platform.cluster.objects import Object, Ref
+from inference_platform.cluster.selection import Choice, model_of
+from inference_platform.models.choice import means, unknown
 
-MODEL_LABEL = "inference-platform.io/model"
 SELECTOR = "inference-platform.io/layer=models"
 WORKERS = 16
 
@@ -66,36 +66,6 @@ class PullSecret:
 
     name: str
     file: Path
-
-
-@dataclass(frozen=True)
-class Choice:
-    """What the user asked for, beside the inventory.
-
-    only      names or ids of the models to act on; empty: all
-    prune     whether models that the inventory no longer lists are removed
-    removals  how many models may be removed at once; None: the built-in limit, -1: any number
-    absent    ids that the inventory itself wants removed: they count for no limit
-    recreate  names or ids of models that may be deleted and made anew when they cannot be changed
-    """
-
-    only: frozenset[str] = frozenset()
-    prune: bool = True
-    removals: int | None = None
-    absent: frozenset[str] = frozenset()
-    recreate: frozenset[str] = frozenset()
-
-    def covers(self, model: str) -> bool:
-        """Whether this id is to be acted on."""
-        return not self.only or named(model, self.only)
-
-    def of(self, objects: list[Object]) -> list[Object]:
-        """The objects of the models to act on, and their namespaces; all of them when no model is named."""
-        if not self.only:
-            return objects
-        chosen = [obj for obj in objects if (model := model_of(obj)) and self.covers(model)]
-        spaces = {obj["metadata"]["namespace"] for obj in chosen}
-        return [obj for obj in objects if obj["kind"] == "Namespace" and obj["metadata"]["name"] in spaces] + chosen
 
 
 @dataclass
@@ -168,20 +138,6 @@ def apply_models(
     return batch.result
 
 
-def named(model: str, names: Collection[str]) -> bool:
-    """Whether one of `names` means this id: the id itself, or its name without the namespace."""
-    return model in names or model.partition("/")[2] in names
-
-
-def model_of(obj: Mapping[str, object]) -> str | None:
-    """The id of the model that an object belongs to."""
-    metadata = obj.get("metadata")
-    if not isinstance(metadata, Mapping):
-        return None
-    name = (metadata.get("labels") or {}).get(MODEL_LABEL)
-    return f"{metadata.get('namespace', '')}/{name}" if name else None
-
-
 class _Batch:
     """The steps of one run, in the order in which they are called."""
 
@@ -211,20 +167,21 @@ class _Batch:
     # ---- reading ----
 
     def look(self, wanted: list[Object], pool: ThreadPoolExecutor) -> None:
-        """Chooses the objects to act on and reads what is there, one list per kind."""
-        chosen = self._choice.of(wanted)
-        self._groups = grouped(chosen)
-        self.namespaces = sorted({obj["metadata"]["name"] for obj in chosen if obj["kind"] == "Namespace"})
-        owners = {Ref.of(obj): model for obj in chosen if (model := model_of(obj))}
-        self.result.owners.update(owners)
-        self.result.models = sorted(set(owners.values()))
+        """Reads what is there, one list per kind, and chooses the objects to act on."""
         self._cluster.discovery()  # once, before the workers ask for it
-        wanted_kinds = {(group[0]["apiVersion"], group[0]["kind"]): group for group in self._groups}
-        kinds = dict.fromkeys([*(kind for kind in wanted_kinds if kind[1] != "Namespace"), *self._removable()])
+        versions = {obj["kind"]: obj["apiVersion"] for obj in wanted if obj["kind"] != "Namespace"}
+        kinds = dict.fromkeys([*((version, kind) for kind, version in versions.items()), *self._removable(versions)])
         self._say("reading", 0, len(kinds))
         for found in pool.map(self._list_ours, kinds):
             self._ours.update(found)
         self._live.update(self._ours)
+        selection = self._choice.of(wanted, self._ours.values())
+        self.result.notes += selection.notes
+        self._groups = grouped(selection.objects)
+        self.namespaces = sorted({obj["metadata"]["name"] for obj in selection.objects if obj["kind"] == "Namespace"})
+        owners = {Ref.of(obj): model for obj in selection.objects if (model := model_of(obj))}
+        self.result.owners.update(owners)
+        self.result.models = sorted(set(owners.values()))
         for group in self._groups:
             missing = [ref for obj in group if (ref := Ref.of(obj)) not in self._live]
             self._live.update(read_live(self._cluster, missing, pool))
@@ -232,22 +189,17 @@ class _Batch:
 
     def _know_all_names(self, wanted: list[Object]) -> None:
         known = {model for obj in [*wanted, *self._ours.values()] if (model := model_of(obj))}
-        names = known | {model.partition("/")[2] for model in known}
-        for name in sorted(self._choice.only - names):
-            close = difflib.get_close_matches(name, sorted(names), n=3)
-            hint = f" Did you mean {' or '.join(close)}?" if close else ""
-            raise UnknownModel(
-                f"only: expected a model of the inventory, or one of ours in the cluster, found {name!r}.{hint}"
-            )
+        wrong = unknown(self._choice.only, known | self._choice.absent)
+        if wrong:
+            raise UnknownModel(f"only: expected a model of the inventory, or one of ours in the cluster, {wrong}")
 
-    def _removable(self) -> list[tuple[str, str]]:
-        """(apiVersion, kind) of what can be removed, as far as the cluster serves it."""
+    def _removable(self, wanted: Mapping[str, str]) -> list[tuple[str, str]]:
+        """(apiVersion, kind) of what can be removed, as the cluster serves it; `wanted` is kind -> apiVersion."""
         found = []
         for group, kind in REMOVED_WITH_MODELS:
             versions = self._cluster.discovery().versions(kind, group)
-            mine = next((g[0]["apiVersion"] for g in self._groups if g[0]["kind"] == kind), None)
             if versions:
-                found.append((mine or versions[-1], kind))
+                found.append((wanted.get(kind, versions[-1]), kind))
         return found
 
     def _list_ours(self, kind: tuple[str, str]) -> dict[Ref, Object]:
@@ -268,7 +220,7 @@ class _Batch:
                 live = self._live.get(ref)
                 fixed = fixed_fields(obj, live) if isinstance(live, dict) and not _is_dying(live) else []
                 model = self.result.owners.get(ref, ref.place)
-                if fixed and named(model, self._choice.recreate):
+                if fixed and means(self._choice.recreate, model):
                     self._recreated.add(ref)
                 elif fixed:
                     refused.add(model)
@@ -286,7 +238,7 @@ class _Batch:
             if ref in kept or _is_dying(obj) or not objects.is_managed_by(obj, FIELD_MANAGER):
                 continue
             model = model_of(obj)
-            if model in self.result.failed or (self._choice.only and not (model and self._choice.covers(model))):
+            if model in self.result.failed or not self._choice.covers(model):
                 continue
             found.append(obj)
             if model:

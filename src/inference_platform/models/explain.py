@@ -14,11 +14,12 @@ from typing import Any
 
 from inference_platform.manifest import scalar
 from inference_platform.models import scheduler
+from inference_platform.models.choice import listed, means, unknown
 from inference_platform.models.merge import has, plain
 from inference_platform.models.pipeline import RenderResult
 from inference_platform.models.services import namespace_object, pod_monitor_object, service_object
 from inference_platform.models.topology import complete, workloads
-from inference_platform.schema import KeyPath, close_names, or_list
+from inference_platform.schema import KeyPath, or_list
 from inference_platform.sources import Sources, dotted
 
 Object = dict[str, Any]
@@ -34,6 +35,8 @@ SERVING = {
     "scheduler_containers": "release {release}: a pod template must name the containers of its preset",
     "tls": "servers of release {release} speak HTTPS",
 }
+#: What is said of a value before its place, by the variable it comes from.
+_LAYER = {"model_profiles": "profile {}, ", "model_defaults": "model_defaults, "}
 ALWAYS = "the same for every model"
 _WORDS = ("changed", "Changed", "a", "0", "1Gi", "2Gi", "hf://other/model", "10s")
 
@@ -66,7 +69,7 @@ class Explanation:
 
 
 class UnknownModelError(LookupError):
-    """There is no such model in the inventory; the text names those with a similar name."""
+    """The name means no model that could be explained, or several; the text says what to do."""
 
 
 def explain(
@@ -77,8 +80,7 @@ def explain(
     ``rendered`` is what ``render`` made of ``variables`` (models, model_defaults, model_profiles).
     """
     entry = _entry(name, rendered)
-    path = sources.path_of_model(entry["name"]) or ("models",)
-    written = _written(entry, variables, sources)
+    path, written = _written(entry, variables, sources)
     settings = tuple(_settings(entry, written, variables, path, sources))
     objects = _objects(entry, platform)
     reasons = _reasons(entry, platform, objects)
@@ -107,18 +109,39 @@ def _entry(name: str, rendered: RenderResult) -> dict[str, Any]:
     found = [entry for entry in rendered.entries if name in (entry["name"], f"{entry['namespace']}/{entry['name']}")]
     if len(found) == 1:
         return found[0]
-    names = sorted(f"{entry['namespace']}/{entry['name']}" for entry in (found or rendered.entries))
+    absent = [model for model in rendered.absent if means({name}, model)]
     if found:
-        raise UnknownModelError(f"expected the name of one model, found {name!r}, which is any of {', '.join(names)}")
-    close = close_names(name, [*names, *(item.partition("/")[2] for item in names)])
-    hint = f"; did you mean {or_list(close)}?" if close else ""
-    raise UnknownModelError(f"expected a model of the inventory, found {name!r}{hint}")
+        ids = sorted(f"{entry['namespace']}/{entry['name']}" for entry in found)
+        raise UnknownModelError(f"expected one model, found {name!r}, which could be {or_list(ids)}. Name it in full.")
+    if absent:
+        raise UnknownModelError(
+            f"expected a model that is wanted, found {absent[0]} with state: absent, without objects."
+        )
+    if not name:
+        raise UnknownModelError(f"expected -e model=NAME, found nothing. {listed(rendered.ids)}")
+    raise UnknownModelError(f"expected a model of the inventory, {unknown([name], rendered.ids)}")
 
 
-def _written(entry: Mapping[str, Any], variables: Mapping[str, Any], sources: Sources) -> Mapping[str, Any]:
-    """The entry as the user wrote it."""
-    every = sources.models(variables.get("models") or [])
-    return next((item for item in every if isinstance(item, Mapping) and item.get("name") == entry["name"]), {})
+def _written(
+    entry: Mapping[str, Any], variables: Mapping[str, Any], sources: Sources
+) -> tuple[KeyPath, Mapping[str, Any]]:
+    """The entry as the user wrote it, and its path."""
+    for index, item in enumerate(sources.models(variables.get("models") or [])):
+        if isinstance(item, Mapping) and item.get("name") == entry["name"]:
+            layers = [item, *(layer for _, layer in _below(item, variables))]
+            if next((layer["namespace"] for layer in layers if "namespace" in layer), None) == entry["namespace"]:
+                return ("models", index), item
+    return ("models",), {}
+
+
+def _below(written: Mapping[str, Any], variables: Mapping[str, Any]) -> list[tuple[KeyPath, Mapping[str, Any]]]:
+    """Profiles and defaults of an entry, the strongest first, with their paths."""
+    defaults, profiles = variables.get("model_defaults") or {}, variables.get("model_profiles") or {}
+    named = written.get("profiles", defaults.get("profiles", []))
+    found: list[tuple[KeyPath, Mapping[str, Any]]] = [
+        (("model_profiles", name), profiles.get(name) or {}) for name in reversed(named)
+    ]
+    return [*found, (("model_defaults",), defaults)]
 
 
 def _settings(
@@ -128,19 +151,15 @@ def _settings(
     path: KeyPath,
     sources: Sources,
 ) -> Iterator[Setting]:
-    defaults, profiles = variables.get("model_defaults") or {}, variables.get("model_profiles") or {}
-    named = written.get("profiles", defaults.get("profiles", []))
-    layers: list[tuple[Mapping[str, Any], KeyPath, str]] = [(written, path, "")]
-    layers += [(profiles.get(name) or {}, ("model_profiles", name), f"profile {name}, ") for name in reversed(named)]
-    layers.append((defaults, ("model_defaults",), "model_defaults, "))
+    layers = [(path, written), *_below(written, variables)]
     for key in _leaves(entry):
         yield Setting(dotted(key), _at(entry, key), _origin(key, layers, sources))
 
 
-def _origin(key: KeyPath, layers: Sequence[tuple[Mapping[str, Any], KeyPath, str]], sources: Sources) -> str:
-    for layer, path, title in layers:
+def _origin(key: KeyPath, layers: Sequence[tuple[KeyPath, Mapping[str, Any]]], sources: Sources) -> str:
+    for path, layer in layers:
         if has(layer, key):
-            return title + sources.where((*path, *key)).split(" ")[0]
+            return _LAYER.get(str(path[0]), "").format(path[-1]) + sources.where((*path, *key)).split(" ")[0]
     return "default of the language, or follows from the rest"
 
 

@@ -7,10 +7,12 @@ The pull secret is not among them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from inference_platform.manifest import to_yaml
 
@@ -48,26 +50,37 @@ class Written:
         return bool(self.created or self.changed or self.removed)
 
 
-def files(objects: Iterable[Mapping[str, Any]]) -> dict[str, str]:
-    """Path below the folder -> content, for objects as they are applied (``cluster.objects.prepare``)."""
-    last = list(WAVES)[-1]
-    found: dict[str, dict[str, str]] = {folder: {} for folder in WAVES}
-    for obj in objects:
-        folder = next((name for name, kinds in WAVES.items() if obj["kind"] in kinds), last)
-        found[folder][_path(obj)] = to_yaml(obj)
-    result = {f"{folder}/{path}": text for folder, contents in found.items() for path, text in sorted(contents.items())}
-    used = [folder for folder, contents in found.items() if contents]
+def files(objects: Iterable[Mapping[str, Any]], beside: Iterable[str] = ()) -> dict[str, str]:
+    """Path below the folder -> content, for objects as they are applied (``cluster.objects.prepare``).
+
+    ``beside`` are paths of files that are there already and stay: the kustomizations list them too.
+    """
+    result = {_path(obj): to_yaml(obj) for obj in objects}
+    listed: dict[str, list[str]] = {folder: [] for folder in WAVES}
+    for path in {*result, *beside}:
+        folder, _, name = path.partition("/")
+        listed[folder].append(name)
+    used = [folder for folder, names in listed.items() if names]
     for folder in used:
         wave = folder.partition("-")[0]
         result[f"{folder}/{KUSTOMIZATION}"] = _NOTE + to_yaml(
-            {**_kustomization(sorted(found[folder])), "commonAnnotations": {SYNC_WAVE: wave}}
+            {**_kustomization(sorted(listed[folder])), "commonAnnotations": {SYNC_WAVE: wave}}
         )
     result[KUSTOMIZATION] = _HEAD + to_yaml(_kustomization(used))
     return dict(sorted(result.items()))
 
 
-def write(folder: Path, wanted: Mapping[str, str], *, check: bool = False) -> Written:
-    """Makes the folder hold these files.  Of other files only those of an earlier export are removed."""
+def read(folder: Path) -> dict[str, dict[str, Any]]:
+    """Path below the folder -> object, for what an earlier export left there; empty where a file holds no object."""
+    paths = [path for path in _of_earlier_export(folder) if path.name != KUSTOMIZATION]
+    return {path.relative_to(folder).as_posix(): _object(path.read_text(encoding="utf-8")) for path in paths}
+
+
+def write(folder: Path, wanted: Mapping[str, str], *, beside: Collection[str] = (), check: bool = False) -> Written:
+    """Makes the folder hold these files.
+
+    Of other files only those of an earlier export are removed, as far as they are not ``beside``.
+    """
     done, earlier = Written(), _of_earlier_export(folder)
     for path, text in wanted.items():
         place, content = folder / path, text.encode()
@@ -81,7 +94,7 @@ def write(folder: Path, wanted: Mapping[str, str], *, check: bool = False) -> Wr
             place.write_bytes(content)
     for place in earlier:
         path = place.relative_to(folder).as_posix()
-        if path not in wanted:
+        if path not in wanted and path not in beside:
             done.removed.append(path)
             if not check:
                 place.unlink()
@@ -96,12 +109,21 @@ def _of_earlier_export(folder: Path) -> list[Path]:
     return sorted(path for name in WAVES for path in (folder / name).rglob("*.yaml"))
 
 
+def _object(text: str) -> dict[str, Any]:
+    try:
+        found = yaml.load(text, Loader=yaml.CSafeLoader)
+    except yaml.YAMLError:
+        return {}
+    return found if isinstance(found, dict) and {"apiVersion", "kind", "metadata"} <= found.keys() else {}
+
+
 def _path(obj: Mapping[str, Any]) -> str:
+    folder = next((name for name, kinds in WAVES.items() if obj["kind"] in kinds), list(WAVES)[-1])
     metadata = obj["metadata"]
     name = f"{obj['kind'].lower()}-{metadata['name']}.yaml"
     if obj["kind"] == "Namespace":
-        return f"{metadata['name']}.yaml"
-    return f"{metadata['namespace']}/{name}" if metadata.get("namespace") else name
+        name = f"{metadata['name']}.yaml"
+    return "/".join(filter(None, (folder, metadata.get("namespace"), name)))
 
 
 def _kustomization(resources: list[str]) -> dict[str, Any]:

@@ -92,6 +92,11 @@ class RenderResult:
     mirrored: dict[str, str] = field(default_factory=dict)
 
     @property
+    def ids(self) -> list[str]:
+        """Ids (namespace/name) of all models that the inventory speaks of, sorted."""
+        return sorted([*(f"{model.namespace}/{model.name}" for model in self.models), *self.absent])
+
+    @property
     def ok(self) -> bool:
         """Whether nothing stands in the way of applying the objects."""
         return not errors(self.findings)

@@ -31,6 +31,14 @@ def service_name(model: str) -> str:
     return f"{model}-kserve-workload-svc"
 
 
+def model_behind(backend: Mapping[str, Any]) -> str:
+    """The model whose pool or Service a backend of a route is, by its name; empty when it is neither."""
+    for suffix in (pool_name(""), service_name("")):
+        if str(backend.get("name", "")).endswith(suffix):
+            return str(backend["name"]).removesuffix(suffix)
+    return ""
+
+
 def model_path(namespace: str, name: str) -> str:
     """The path of a model below the address of the gateway."""
     return f"/{namespace}/{name}"

@@ -10,13 +10,20 @@ from typing import Any
 
 import pytest
 from ansible.errors import AnsibleActionFail
-from ansible_collections.inference.platform.plugins.action import models, models_ready, models_smoke, plan
+from ansible_collections.inference.platform.plugins.action import (
+    models,
+    models_export,
+    models_ready,
+    models_smoke,
+    plan,
+)
 from ansible_collections.inference.platform.plugins.plugin_utils import handover, live, plan_table
 
 from inference_platform.cluster import smoke
 from inference_platform.cluster.model_wait import Waiting, WaitProgress, WaitResult
 from inference_platform.cluster.readiness import Verdict
 from inference_platform.models import RenderResult
+from inference_platform.models.export import Written
 
 
 def test_rendered_models_get_to_later_tasks_by_a_private_file(tmp_path: Path) -> None:
@@ -34,6 +41,22 @@ def test_without_a_plan_in_the_same_run_there_are_no_rendered_models(tmp_path: P
 def test_what_the_models_are_made_of_is_no_fact() -> None:
     assert {"models", "model_defaults"} <= plan.OF_MODELS
     assert "models_wait" not in plan.OF_MODELS
+
+
+def test_names_are_those_of_models_of_the_inventory() -> None:
+    rendered = RenderResult(objects=[], findings=[], models=[], absent=["team/gone"])
+    plan.need_models([], rendered)
+    plan.need_models(["gone"], rendered)
+    with pytest.raises(AnsibleActionFail, match=r"only: expected models of the inventory, found 'nope'\. There is"):
+        plan.need_models(["nope"], rendered)
+
+
+def test_an_export_says_how_many_files_of_other_models_it_kept() -> None:
+    written = Written(created=["a"], changed=["b"], unchanged=4)
+    assert (
+        models_export.told(written, Path("out"), 3) == "1 created, 1 changed (b) in out; 3 files of other models kept"
+    )
+    assert models_export.told(Written(unchanged=1), Path("out"), 0) == "1 file as wanted in out"
 
 
 @pytest.mark.parametrize(("text", "number"), [("", None), ("no", None), ("yes", -1), ("True", -1), ("12", 12)])

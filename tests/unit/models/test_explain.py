@@ -32,6 +32,11 @@ models:
     scheduler:
       objectives:
         - {name: premium, priority: 100}
+  - name: small
+    namespace: other
+    uri: hf://a/small
+    gpu: {count: 2}
+  - {name: gone, uri: hf://a/gone, gpu: {count: 1}, state: absent}
 """
 
 
@@ -51,6 +56,11 @@ def of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, aws: dict[str, Any]) -> 
         return explain(name, rendered, variables, aws, sources)
 
     return run
+
+
+def place_of(obj: dict[str, Any]) -> str:
+    metadata = obj["metadata"]
+    return "/".join(filter(None, (metadata.get("namespace"), metadata["name"])))
 
 
 def reasons(explanation: Explanation, title: str) -> dict[str, str]:
@@ -90,14 +100,12 @@ def test_companions_are_explained_too(of: Any) -> None:
 
 
 def test_the_lines_are_the_yaml_of_the_objects(of: Any, aws: dict[str, Any]) -> None:
-    for name in ("small", "big"):
+    for name in ("team/small", "big"):
         explanation = of(name)
         made = render_inventory(yaml.safe_load(INVENTORY), aws).objects
         for title, lines in explanation.objects:
             kind, _, place = title.partition(" ")
-            wanted = next(
-                obj for obj in made if obj["kind"] == kind and obj["metadata"]["name"] == place.rpartition("/")[2]
-            )
+            wanted = next(obj for obj in made if obj["kind"] == kind and place_of(obj) == place)
             assert yaml.safe_load("\n".join(line.text for line in lines)) == wanted
 
 
@@ -109,5 +117,25 @@ def test_the_text_shows_entry_and_objects(of: Any) -> None:
 
 
 def test_an_unknown_name_gets_a_suggestion(of: Any) -> None:
-    with pytest.raises(UnknownModelError, match="found 'smal'; did you mean small"):
+    with pytest.raises(UnknownModelError, match=r"found 'smal'\. Did you mean small\?"):
         of("smal")
+
+
+def test_without_a_name_all_models_are_listed(of: Any) -> None:
+    with pytest.raises(
+        UnknownModelError, match=r"expected -e model=NAME, found nothing\. There are other/small, team/big, team/gone"
+    ):
+        of("")
+
+
+def test_a_model_to_be_removed_is_not_called_unknown(of: Any) -> None:
+    with pytest.raises(UnknownModelError, match="found team/gone with state: absent"):
+        of("gone")
+
+
+def test_a_name_in_two_namespaces_needs_its_namespace(of: Any) -> None:
+    with pytest.raises(UnknownModelError, match=r"found 'small', which could be other/small or team/small"):
+        of("small")
+    assert of("other/small").place == "mine/group_vars/all.yml:20 models[2]"
+    origins = {item.path: item.origin for item in of("other/small").settings}
+    assert origins["gpu.count"] == "mine/group_vars/all.yml:23"

@@ -12,6 +12,7 @@ from inference_platform.cluster import kubeconfig
 from inference_platform.cluster.client import Cluster
 from inference_platform.cluster.models import apply_models
 from inference_platform.cluster.objects import prepare
+from inference_platform.cluster.selection import Choice, model_of
 from inference_platform.models import export, render
 from tests.unit.cluster.fake_api import running
 
@@ -110,6 +111,51 @@ def test_a_second_export_changes_nothing_and_a_changed_one_only_what_differs(
     assert done.changed == ["2-models/kustomization.yaml"]
     assert (tmp_path / "README.md").exists()
     assert (tmp_path / "2-models" / "notes.txt").exists()
+
+
+def chosen(objects: list[dict[str, Any]], folder: Path, *only: str) -> tuple[export.Written, tuple[str, ...]]:
+    """Exports the named models alone, as the action does; what it wrote and what it has to say."""
+    earlier = export.read(folder)
+    choice = Choice(only=frozenset(only))
+    beside = [path for path, obj in earlier.items() if not choice.covers(model_of(obj))]
+    selection = choice.of(objects, filter(None, earlier.values()))
+    files = export.files(map(prepare, selection.objects), beside)
+    return export.write(folder, files, beside=frozenset(beside)), selection.notes
+
+
+def test_an_export_of_some_models_leaves_the_others_as_they_are(
+    objects: list[dict[str, Any]], aws: dict[str, Any], tmp_path: Path
+) -> None:
+    export.write(tmp_path, export.files(map(prepare, objects)))
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*.yaml")}
+    assert not chosen(objects, tmp_path, "small")[0]
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*.yaml")} == before
+    changed = [{key: value for key, value in model.items() if key != "scheduler"} | {"replicas": 3} for model in MODELS]
+    done, notes = chosen(render(changed, {}, aws).objects, tmp_path, "big")
+    assert done.changed == ["2-models/other/llminferenceservice-big.yaml", "3-after-models/kustomization.yaml"]
+    assert done.removed == ["3-after-models/other/inferenceobjective-premium.yaml"]
+    assert notes == ()
+
+
+def test_models_exported_one_by_one_make_the_whole(objects: list[dict[str, Any]], tmp_path: Path) -> None:
+    _, notes = chosen(objects, tmp_path, "big")
+    assert notes == (
+        "HTTPRoute other/chat is left as it is, because it would also lead to other/canary, not yet there. "
+        "Name these in only as well, or run without it.",
+    )
+    for name in ("canary", "team/small"):
+        assert chosen(objects, tmp_path, name)[1] == ()
+    assert not export.write(tmp_path, export.files(map(prepare, objects)))
+
+
+def test_a_file_that_is_no_object_does_not_stop_an_export_of_some_models(
+    objects: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    export.write(tmp_path, export.files(map(prepare, objects)))
+    theirs = tmp_path / "2-models" / "theirs.yaml"
+    theirs.write_text("a: [")
+    assert chosen(objects, tmp_path, "small")[0].removed == []
+    assert theirs.exists()
 
 
 def test_a_folder_of_somebody_else_loses_nothing(objects: list[dict[str, Any]], tmp_path: Path) -> None:
