@@ -18,6 +18,8 @@ from ansible_collections.inference.platform.plugins.plugin_utils.platform_action
 )
 
 ANY_NUMBER = -1
+#: What became of models that are to answer requests again.
+SERVING_ANEW = ("created", "changed", "started", "recreated")
 
 
 class ActionModule(PlatformAction):
@@ -67,7 +69,7 @@ class ActionModule(PlatformAction):
             told["msg"] = sentence(words, len(result.models)) or told["msg"]
         told.update(
             models=result.models,
-            touched=sorted(model for model, word in outcome.items() if word in ("created", "changed", "recreated")),
+            touched=sorted(model for model, word in outcome.items() if word in SERVING_ANEW),
             failed_models=result.failed,
             warnings=result.notes,
         )
@@ -78,7 +80,7 @@ class ActionModule(PlatformAction):
 
 def sentence(words: list[str], total: int) -> str:
     """What became of the models: "2 created, 1 failed; 7 as before"; empty when nothing happened to any."""
-    order = ("created", "changed", "recreated", "removed", "failed")
+    order = ("created", "changed", "started", "stopped", "recreated", "removed", "failed")
     counts = [f"{words.count(word)} {word}" for word in order if word in words]
     rest = total - sum(1 for word in words if word != "removed")
     return f"{', '.join(counts)}{f'; {rest} as before' if rest else ''}" if counts else ""

@@ -36,6 +36,6 @@ class ActionModule(PlatformAction):
         rows = [row for row in rows if choice.covers(row.model)]
         return {
             "changed": False,
-            "msg": f"{overview.totals(rows)}\n{overview.as_text(rows)}",
+            "msg": "\n".join(filter(None, (overview.totals(rows), overview.as_text(rows)))),
             "models": [row.to_dict() for row in rows],
         }

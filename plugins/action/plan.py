@@ -57,7 +57,7 @@ class ActionModule(PlatformAction):
             "settings": {name: value for name, value in complete(settings).items() if name not in OF_MODELS},
             "rendered": handover.put(found.models),
             "warnings": [str(finding) for finding in findings],
-            "msg": f"release {plan['release']} for {plan['provider']}{evidence}: {len(plan['layers'])} layers",
+            "msg": in_one_line(plan, evidence, found.models, len(findings)),
         }
 
     def _detect_provider(self, variables: dict[str, Any]) -> str:
@@ -86,6 +86,20 @@ class ActionModule(PlatformAction):
         names = {**written, **settings_of(known)}.keys() - without
         taken = [name for name in names if name in known and not name.startswith("ansible_")]
         return {name: plain(self._templar.template(known[name])) for name in taken}
+
+
+def in_one_line(plan: Mapping[str, Any], evidence: str, rendered: Any, warnings: int) -> str:
+    """The plan and the models: "release 3.4 for aws: 12 layers; 3 models (1 stopped), 5 GPUs; no warnings"."""
+    stopped = sum(1 for model in rendered.models if model.state == "stopped")
+    counts = {"stopped": stopped, "to remove": len(rendered.absent)}
+    aside = ", ".join(f"{count} {word}" for word, count in counts.items() if count)
+    parts = [
+        quantity(len(rendered.models), "model") + (f" ({aside})" if aside else ""),
+        quantity(sum(model.gpus for model in rendered.models), "GPU"),
+    ]
+    models = ", ".join(parts) if rendered.models or aside else "no models"
+    layers = f"release {plan['release']} for {plan['provider']}{evidence}: {len(plan['layers'])} layers"
+    return f"{layers}; {models}; {quantity(warnings, 'warning') if warnings else 'no warnings'}"
 
 
 def need_models(names: list[str], rendered: Any) -> None:

@@ -63,7 +63,7 @@ models:
   type: list
   elements: str
 touched:
-  description: Those of which something was made or changed.
+  description: Those of which something was made or changed, and that are not stopped by it.
   returned: always
   type: list
   elements: str

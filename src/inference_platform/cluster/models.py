@@ -29,6 +29,7 @@ from inference_platform.cluster.apply import (
 from inference_platform.cluster.client import FIELD_MANAGER, Cluster
 from inference_platform.cluster.immutable import KIND, fixed_fields
 from inference_platform.cluster.objects import Object, Ref
+from inference_platform.cluster.readiness import STOP_ANNOTATION
 from inference_platform.cluster.selection import Choice, model_of
 from inference_platform.models.choice import means, unknown
 
@@ -82,14 +83,14 @@ class ModelsResult(ApplyResult):
         return sorted({model for error in self.errors if (model := self.owners.get(error.ref))})
 
     def outcome(self) -> dict[str, str]:
-        """For each model "created", "changed", "removed", "recreated", "failed" or "unchanged"."""
+        """For each model "created", "changed", "stopped", "started", "removed", "recreated", "failed", "unchanged"."""
         words = {CREATE: "created", UPDATE: "changed", DELETE: "removed"}
         result = dict.fromkeys(self.models, "unchanged")
         for change in self.changes:
             model = self.owners.get(change.ref)
             if model is None:
                 continue
-            word = words[change.action] if change.ref.kind == KIND else "changed"
+            word = (_turned(change) or words[change.action]) if change.ref.kind == KIND else "changed"
             before = result.get(model, "unchanged")
             if (before, word) == ("removed", "created"):
                 result[model] = "recreated"
@@ -363,6 +364,18 @@ class _Batch:
     def _leave_out(self, condition: Callable[[Ref], bool]) -> None:
         kept = [[obj for obj in group if not condition(Ref.of(obj))] for group in self._groups]
         self._groups = [group for group in kept if group]
+
+
+def _turned(change: Change) -> str:
+    """Whether a change of a model stops or starts it; empty when it does neither."""
+    if change.before is None or change.after is None:
+        return ""
+    before, after = _is_stopped(change.before), _is_stopped(change.after)
+    return "" if before == after else "stopped" if after else "started"
+
+
+def _is_stopped(model: Object) -> bool:
+    return (model["metadata"].get("annotations") or {}).get(STOP_ANNOTATION) == "true"
 
 
 def _is_dying(live: Mapping[str, object]) -> bool:

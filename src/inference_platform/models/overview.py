@@ -6,12 +6,13 @@ InferenceObjectives of a model's pool.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from inference_platform.models.labels import GROUP, MODEL
-from inference_platform.models.routes import pool_name, service_name
+from inference_platform.models.routes import model_behind, pool_name
 
 Object = Mapping[str, Any]
 KIND = "LLMInferenceService"
@@ -81,7 +82,9 @@ def rows(wanted: Iterable[Object], seen: Seen, gpu: Mapping[str, Any]) -> list[R
 
 
 def as_text(found: Sequence[Row]) -> str:
-    """The rows as an aligned table; the reason of a model that is not ready stands below it."""
+    """The rows as an aligned table; the reason of a model that is not ready stands below it.  Empty without rows."""
+    if not found:
+        return ""
     head = ("model", "state", "pods", "GPUs", "traffic", "priorities", "url")
     lines = [head, *(_cells(row) for row in found)]
     shown = [column for column in range(len(head)) if column < 4 or any(line[column] for line in lines[1:])]
@@ -99,7 +102,9 @@ def totals(found: Sequence[Row]) -> str:
     order = (READY, NOT_READY, STOPPED, NOT_APPLIED, NOT_LISTED)
     counts = {state: sum(1 for row in found if row.state == state) for state in order}
     states = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
-    return f"{len(found)} models: {states or 'none'}; {sum(row.gpus for row in found)} GPUs in use"
+    if not found:
+        return "no models"
+    return f"{_quantity(len(found), 'model')}: {states}; {_quantity(sum(row.gpus for row in found), 'GPU')} in use"
 
 
 def _row(
@@ -117,14 +122,13 @@ def _row(
     held = {pod["metadata"]["name"]: _gpus(pod, gpu["resource"]) for pod in serving}
     found = {products.get((pod.get("spec") or {}).get("nodeName", ""), "") for pod in serving} - {""}
     spec = (live or wanted or {}).get("spec") or {}
-    wants = spec.get("replicas")
     status = (live or {}).get("status") or {}
     state = _state(wanted, live, status, (seen.reasons or {}).get(model, ""))
     return Row(
         model=model,
         state=state,
         ready_pods=sum(_is_ready(pod) for pod in serving),
-        pods=max(len(serving), wants if isinstance(wants, int) and state != STOPPED else 0),
+        pods=max(len(serving), _wanted_pods(spec) if state != STOPPED else 0),
         gpus=sum(held.values()),
         gpu_product=", ".join(sorted(found)),
         url=str(status.get("url") or "") if state != STOPPED else "",
@@ -132,6 +136,23 @@ def _row(
         priorities=tuple(classes.get(model, ())),
         why=(seen.reasons or {}).get(model, "") if state == NOT_READY else "",
     )
+
+
+def _wanted_pods(spec: Mapping[str, Any]) -> int:
+    """Serving pods of a spec: replicas, each of as many pods as its nodes, of the model and of its prefill.
+
+    The nodes of a replica are those of models.md 6.2; of an autoscaled model the fewest replicas count.
+    """
+    total = 0
+    for part in (spec, spec.get("prefill") or {}):
+        parallelism = part.get("parallelism") or {}
+        local = parallelism.get("dataLocal") or 1
+        nodes = max(parallelism.get("pipeline") or 1, math.ceil((parallelism.get("data") or local) / local))
+        size = nodes if "worker" in part else 1
+        replicas = part.get("replicas")
+        fewest = (part.get("scaling") or {}).get("minReplicas")
+        total += size * int((fewest if replicas is None else replicas) or 0)
+    return total
 
 
 def _state(wanted: Object | None, live: Object | None, status: Mapping[str, Any], why: str) -> str:
@@ -161,30 +182,42 @@ def _pods_of(pods: Iterable[Object]) -> dict[str, list[Object]]:
 
 
 def _shares(routes: Iterable[Object]) -> dict[str, list[str]]:
-    """Id of a model -> its shares: of each route of a traffic group, the largest share of any of its rules."""
+    """Id of a model -> its shares: of each route of a traffic group, the largest share of any of its rules.
+
+    Where the rules of a route differ in their headers, the headers tell which requests are meant.
+    """
     found: dict[str, list[str]] = {}
     for route in routes:
         group = _label(route, GROUP)
-        if not group:
-            continue
-        best: dict[str, float] = {}
-        for rule in (route.get("spec") or {}).get("rules") or []:
+        rules = (route.get("spec") or {}).get("rules") or [] if group else []
+        by_header = len({_headers(rule) for rule in rules}) > 1
+        best: dict[tuple[str, str], float] = {}
+        for rule in rules:
             backends = rule.get("backendRefs") or []
             total = sum(backend.get("weight", 1) for backend in backends)
             for backend in backends:
-                name = _model_behind(backend)
-                if name and total:
-                    best[name] = max(best.get(name, 0.0), backend.get("weight", 1) / total)
-        for name, share in best.items():
-            found.setdefault(f"{route['metadata']['namespace']}/{name}", []).append(f"{share:.0%} of {group}")
+                key = model_behind(backend), _headers(rule)
+                if key[0] and total:
+                    best[key] = max(best.get(key, 0.0), backend.get("weight", 1) / total)
+        for (name, headers), share in best.items():
+            part = f"{share:.0%} of "
+            if by_header:
+                part = ("" if headers else "rest of ") if share == 1 else part
+            text = f"{part}{group}{f' with {headers}' if by_header and headers else ''}"
+            found.setdefault(f"{route['metadata']['namespace']}/{name}", []).append(text)
     return found
 
 
-def _model_behind(backend: Mapping[str, Any]) -> str:
-    for suffix in (pool_name(""), service_name("")):
-        if str(backend.get("name", "")).endswith(suffix):
-            return str(backend["name"]).removesuffix(suffix)
-    return ""
+def _headers(rule: Mapping[str, Any]) -> str:
+    """The headers that requests need for a rule, as text: "x-tier=gold"."""
+    signs = {"RegularExpression": "~"}
+    return ", ".join(
+        dict.fromkeys(
+            f"{header['name']}{signs.get(header.get('type', ''), '=')}{header['value']}"
+            for match in rule.get("matches") or []
+            for header in match.get("headers") or []
+        )
+    )
 
 
 def _classes(objectives: Iterable[Object]) -> dict[str, list[str]]:
@@ -210,6 +243,10 @@ def _gpus(pod: Object, resource: str) -> int:
 def _is_ready(pod: Object) -> bool:
     conditions = (pod.get("status") or {}).get("conditions") or []
     return any(item.get("type") == "Ready" and item.get("status") == "True" for item in conditions)
+
+
+def _quantity(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def _label(obj: Object, name: str) -> str:

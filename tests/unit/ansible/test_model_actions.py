@@ -72,7 +72,24 @@ def test_another_leave_to_remove_is_refused() -> None:
 def test_what_became_of_the_models_is_one_sentence() -> None:
     assert models.sentence(["created", "failed", "created"], 10) == "2 created, 1 failed; 7 as before"
     assert models.sentence(["removed"], 9) == "1 removed; 9 as before"
+    assert models.sentence(["stopped", "started", "stopped"], 4) == "1 started, 2 stopped; 1 as before"
     assert models.sentence([], 10) == ""
+
+
+def test_the_check_of_the_inventory_counts_the_models() -> None:
+    models = [
+        SimpleNamespace(state="present", gpus=4),
+        SimpleNamespace(state="stopped", gpus=0),
+        SimpleNamespace(state="present", gpus=1),
+    ]
+    known = {"release": "3.4", "provider": "aws", "layers": ["a", "b"]}
+
+    def told(absent: list[str], warnings: int, *models: Any) -> str:
+        return plan.in_one_line(known, "", SimpleNamespace(models=models, absent=absent), warnings)
+
+    assert told([], 0, *models) == "release 3.4 for aws: 2 layers; 3 models (1 stopped), 5 GPUs; no warnings"
+    assert told(["t/x"], 2, models[2]) == "release 3.4 for aws: 2 layers; 1 model (1 to remove), 1 GPU; 2 warnings"
+    assert told([], 1) == "release 3.4 for aws: 2 layers; no models; 1 warning"
 
 
 def test_the_wait_names_how_many_the_slowest_and_why() -> None:

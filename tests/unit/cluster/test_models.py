@@ -165,6 +165,20 @@ def test_models_that_the_inventory_calls_absent_need_no_leave(cluster: Cluster) 
     assert summary(apply_models(cluster, models(1), choice=choice).changes) == {"delete": 7}
 
 
+def test_models_that_are_stopped_and_started_are_called_so(cluster: Cluster) -> None:
+    stopped = model("m0")
+    stopped["metadata"]["annotations"] = {"serving.kserve.io/stop": "true"}
+    apply_models(cluster, [namespace(), stopped, model("m1"), model("m2")])
+    other = model("m1")
+    other["metadata"]["annotations"] = {"serving.kserve.io/stop": "true"}
+    going = model("m0")
+    going["metadata"]["annotations"] = {"serving.kserve.io/stop": "false"}
+    wanted = [namespace(), going, other, model("m2", replicas=3)]
+    words = {"team/m0": "started", "team/m1": "stopped", "team/m2": "changed"}
+    assert apply_models(cluster, wanted, check=True).outcome() == words
+    assert apply_models(cluster, wanted).outcome() == words
+
+
 def test_only_acts_on_the_named_models(cluster: Cluster) -> None:
     apply_models(cluster, [*models(3), route("r2", "m2")])
     wanted = [*models(2), model("new"), namespace("other"), model("m0", "other")]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from inference_platform.models import render
 from inference_platform.models.overview import Row, Seen, as_text, rows, totals
 
 GPU = {"resource": "nvidia.com/gpu", "product_label": "nvidia.com/gpu.product"}
@@ -67,6 +68,56 @@ def test_a_pod_that_waits_for_a_node_holds_no_gpu() -> None:
     assert (row.ready_pods, row.pods, row.gpus) == (0, 2, 0)
 
 
+def test_wanted_pods_are_those_of_all_nodes_of_all_replicas_and_of_prefill() -> None:
+    wide = {"replicas": 2, "parallelism": {"data": 16, "dataLocal": 8}, "worker": {}}
+    deep = {"replicas": 1, "parallelism": {"pipeline": 3, "tensor": 8}, "worker": {}}
+    found = table(
+        [
+            wanted("apart", replicas=1, prefill={"replicas": 3}),
+            wanted("wide", **wide, prefill=deep),
+            wanted("scaled", replicas=None, scaling={"minReplicas": 2}),
+            wanted("local", replicas=1, parallelism={"data": 8, "dataLocal": 8}),
+        ]
+    )
+    assert {name: row.pods for name, row in found.items()} == {"apart": 4, "wide": 7, "scaled": 2, "local": 1}
+
+
+def test_the_pods_that_the_table_wants_are_those_of_the_rendered_models(aws: dict[str, Any]) -> None:
+    common = {"namespace": "team", "uri": "hf://a/b", "gpu": {"count": 8}}
+    entries = [
+        {"name": "wide", **common, "replicas": 2, "parallelism": {"data": 16, "data_local": 8}, "prefill": {}},
+        {"name": "plain", **common, "replicas": 3},
+    ]
+    rendered = render(entries, {}, aws)
+    assert rendered.ok, rendered.findings
+    assert {row.model.partition("/")[2]: row.pods for row in rows(rendered.objects, Seen(), GPU)} == {
+        model.name: model.pods for model in rendered.models
+    }
+
+
+def test_headers_tell_the_models_of_a_group_apart(aws: dict[str, Any]) -> None:
+    entries: list[dict[str, Any]] = [
+        {
+            "name": name,
+            "namespace": "team",
+            "uri": "hf://a/b",
+            "gpu": {"count": 1},
+            "served_name": "chat",
+            "traffic": part,
+        }
+        for name, part in (
+            ("a", {"group": "chat"}),
+            ("b", {"group": "chat", "headers": [{"name": "x-tier", "value": "gold"}]}),
+        )
+    ]
+    rendered = render(entries, {}, aws, groups=[{"name": "chat", "namespace": "team", "split": "header"}])
+    assert rendered.ok, rendered.findings
+    routes = [obj for obj in rendered.objects if obj["kind"] == "HTTPRoute"]
+    found = table(rendered.objects, routes=routes)
+    assert found["a"].traffic == ("rest of chat",)
+    assert found["b"].traffic == ("chat with x-tier=gold",)
+
+
 def route(*backends: tuple[str, int]) -> dict[str, Any]:
     refs = [{"name": name, "weight": weight} for name, weight in backends]
     labels = {"inference-platform.io/traffic-group": "chat"}
@@ -98,10 +149,13 @@ def test_the_table_leaves_out_columns_that_say_nothing() -> None:
     head, line = as_text(found).splitlines()
     assert head.split() == ["model", "state", "pods", "GPUs", "url"]
     assert line.split() == ["team/a", "ready", "2/2", "4", "NVIDIA-L4", "http://g/team/a"]
-    assert totals(found) == "1 models: 1 ready; 4 GPUs in use"
+    assert totals(found) == "1 model: 1 ready; 4 GPUs in use"
 
 
 def test_the_reason_of_a_model_that_is_not_ready_stands_below_it() -> None:
     seen = Seen(models=[live("a", "x")], reasons={"team/a": "no node has room"})
     assert as_text(rows([wanted("a")], seen, GPU)).splitlines()[2] == "    no node has room"
-    assert totals([]) == "0 models: none; 0 GPUs in use"
+
+
+def test_without_models_there_is_no_table() -> None:
+    assert (totals([]), as_text([])) == ("no models", "")
