@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-from ansible.errors import AnsibleActionFail
 from ansible_collections.inference.platform.plugins.plugin_utils.platform_action import (
     CONNECTION,
     PlatformAction,
@@ -41,7 +39,7 @@ class ActionModule(PlatformAction):
             values = values_of(entry["name"], arguments)
             for source in arguments["certificates"]:
                 if source["release"] == entry["name"]:
-                    values[source["value"]] = read_certificate(cluster, source, check=self.check)
+                    values[source["value"]] = bundle(cluster, source, entry["namespace"], check=self.check)
             wanted = release.Release(entry["name"], entry["namespace"], charts / entry["chart"], values)
             if arguments["values_directory"] and not self.check:
                 values_file.write(Path(arguments["values_directory"]), wanted)
@@ -90,21 +88,11 @@ def merge(base: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def read_certificate(cluster: Any, source: Mapping[str, str], *, check: bool) -> str:
-    """A public certificate (PEM) out of a Secret: ``source`` has namespace, secret and key.
+def bundle(cluster: Any, source: Mapping[str, str], namespace: str, *, check: bool) -> str:
+    """The certificates (PEM) of an entry of ``certificates``; ``namespace`` is that of the release."""
+    from inference_platform.cluster import trust
 
-    In check mode a Secret that a run would only make gives a placeholder.
-    """
-    where = f"Secret {source['namespace']}/{source['secret']} key {source['key']}"
-    secret = cluster.get("v1", "Secret", source["secret"], source["namespace"])
-    if secret is None and check:
-        return f"-----BEGIN CERTIFICATE-----\n(from {where}, once it exists)\n-----END CERTIFICATE-----"
-    encoded = ((secret or {}).get("data") or {}).get(source["key"], "")
-    text = base64.b64decode(encoded).decode("utf-8", "replace").strip()
-    if not text.startswith("-----BEGIN CERTIFICATE-----") or "PRIVATE KEY" in text:
-        found = "no such key" if secret else "no such Secret"
-        raise AnsibleActionFail(
-            f"{where}: expected a certificate in PEM form, found {'something else' if text else found}. "
-            f"See: kubectl -n {source['namespace']} describe certificate {source['secret']}"
-        )
-    return text
+    in_use = (namespace, source["config_map"]) if source.get("config_map") else None
+    return trust.bundle(
+        cluster, trust.Source(source["namespace"], source["secret"], source["key"], in_use), check=check
+    )

@@ -33,6 +33,8 @@ options:
     description:
       - Public certificates that become values, each with C(release), C(value) (name of the value),
         C(namespace), C(secret) and C(key).
+      - Where C(config_map) names a ConfigMap in the namespace of the release, the certificates under the same key
+        there are kept beside the new one, as long as something that they signed is in use.
       - Anything but a certificate is refused.
     type: list
     elements: dict

@@ -160,6 +160,48 @@ def test_the_gateway_ends_tls_with_a_certificate_of_the_platform(helm: Helm) -> 
     ]
 
 
+def test_every_host_name_has_a_listener_and_plain_http_only_leads_there(helm: Helm) -> None:
+    objects = helm.objects(case("inference-gateway", "redirect"))
+    http, *https = named(objects, "Gateway", "inference-gateway")["spec"]["listeners"]
+    assert http["allowedRoutes"] == {"namespaces": {"from": "Same"}}, "only the redirect may attach"
+    assert [(item["name"], item["hostname"]) for item in https] == [
+        ("https", "models.example.com"),
+        ("https-2", "*.models.example.com"),
+    ]
+    assert {item["allowedRoutes"]["namespaces"]["from"] for item in https} == {"Selector"}
+    redirect = named(objects, "HTTPRoute", "inference-gateway-redirect")
+    assert redirect["metadata"]["namespace"] == "redhat-ods-applications"
+    assert [parent["sectionName"] for parent in redirect["spec"]["parentRefs"]] == ["http"]
+    (rule,) = redirect["spec"]["rules"]
+    assert rule["filters"][0]["requestRedirect"] == {"scheme": "https", "port": 443, "statusCode": 301}
+
+
+def test_an_issuer_outside_the_cluster_is_asked_for_the_host_names_alone(helm: Helm) -> None:
+    certificate = named(helm.objects(case("inference-gateway", "redirect")), "Certificate", "inference-gateway-cert")[
+        "spec"
+    ]
+    assert certificate["dnsNames"] == ["models.example.com", "*.models.example.com"]
+    assert certificate["issuerRef"]["name"] == "letsencrypt"
+
+
+def test_a_new_bundle_rolls_the_proxies(helm: Helm) -> None:
+    def rolled(*arguments: str) -> Any:
+        objects = helm.objects(case("inference-gateway", "http"), *arguments)
+        config = named(objects, "ConfigMap", "inference-gateway-config")["data"]["deployment"]
+        return yaml.safe_load(config)["spec"]["template"]["metadata"]["annotations"]
+
+    other = rolled("--set", "caBundle=-----BEGIN CERTIFICATE----- another")
+    assert rolled().keys() == other.keys()
+    assert rolled() != other
+
+
+def test_the_authority_may_be_below_an_issuer_of_ones_own(helm: Helm) -> None:
+    objects = helm.objects(case("pki", "issuer"))
+    authority = named(objects, "Certificate", "rhai-ca", "cert-manager")["spec"]
+    assert authority["isCA"] is True
+    assert authority["issuerRef"] == {"group": "cert-manager.io", "kind": "Issuer", "name": "corporate"}
+
+
 def test_the_gateways_pods_find_the_ca_where_kserve_looks_for_it(helm: Helm) -> None:
     objects = helm.objects(case("inference-gateway", "http"))
     config = named(objects, "ConfigMap", "inference-gateway-config")["data"]

@@ -14,6 +14,9 @@ Stops on values that contradict each other, and on a CA bundle that is missing o
 {{- if and .Values.https.enabled (eq (int .Values.http.port) (int .Values.https.port)) .Values.http.enabled -}}
 {{- fail (printf "http.port and https.port: expected different ports, found %d for both." (int .Values.http.port)) -}}
 {{- end -}}
+{{- if and .Values.http.redirect (not (and .Values.http.enabled .Values.https.enabled)) -}}
+{{- fail "http.redirect: expected both listeners, found one. Enable http and https, or take the redirect away." -}}
+{{- end -}}
 {{- end }}
 
 {{/*
@@ -24,9 +27,15 @@ namespaces:
   from: {{ .Values.allowedRoutes.from }}
   {{- if eq .Values.allowedRoutes.from "Selector" }}
   selector:
-    matchLabels:
-      {{ .Values.allowedRoutes.label.name }}: {{ .Values.allowedRoutes.label.value | quote }}
+    matchLabels: {{- include "inference-gateway.access" . | nindent 6 }}
   {{- end }}
+{{- end }}
+
+{{/*
+Labels by which the gateway knows namespaces that may attach routes. YAML.
+*/}}
+{{- define "inference-gateway.access" -}}
+{{- .Values.allowedRoutes.labels | default (dict "inference-platform.io/gateway-access" "true") | toYaml -}}
 {{- end }}
 
 {{/*

@@ -7,7 +7,7 @@ the API server answers both and stores nothing.)
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,10 +67,21 @@ READS: tuple[Read, ...] = (
 )
 
 
-def look(cluster: Cluster, *, helm: str | None = None, reads: Iterable[Read] = READS) -> Snapshot:
+#: What is listed besides, for inventories that name something of it.
+READS_ON_REQUEST: tuple[Read, ...] = (
+    Read("gateways", "gateway.networking.k8s.io/v1", "Gateway"),
+    Read("issuers", "cert-manager.io/v1", "ClusterIssuer"),
+    Read("issuers", "cert-manager.io/v1", "Issuer"),
+)
+
+
+def look(
+    cluster: Cluster, *, helm: str | None = None, reads: Iterable[Read] = READS, besides: Container[str] = ()
+) -> Snapshot:
     """Everything that is listed, and the helm program.
 
-    helm  path of the helm program, as for `release.install`
+    helm     path of the helm program, as for `release.install`
+    besides  parts of `READS_ON_REQUEST` that are wanted
     """
     seen = Snapshot(
         server=cluster.access.server,
@@ -79,7 +90,8 @@ def look(cluster: Cluster, *, helm: str | None = None, reads: Iterable[Read] = R
         helm=_helm(helm),
     )
     cluster.discovery()  # once, before the workers ask for it
-    wanted = [read for read in reads if cluster.discovery().find(read.api_version, read.kind)]
+    asked = [*reads, *(read for read in READS_ON_REQUEST if read.part in besides)]
+    wanted = [read for read in asked if cluster.discovery().find(read.api_version, read.kind)]
     with ThreadPoolExecutor(max_workers=cluster.workers) as pool:
         for read, answer in zip(wanted, pool.map(lambda read: _list(cluster, read), wanted), strict=True):
             if isinstance(answer, errors.Forbidden):

@@ -171,7 +171,7 @@ def _objects(entry: Mapping[str, Any], platform: Mapping[str, Any]) -> dict[tupl
     serving, model = platform["serving"], complete(entry)
     pods, wiring = workloads(model), scheduler.wiring_for(model, platform["serving"])
     made = [
-        namespace_object(model["namespace"]),
+        namespace_object(model["namespace"], serving),
         service_object(model, pods, wiring, serving),
         *scheduler.objective_objects(model, serving),
         *scheduler.rewrite_objects(model, serving),

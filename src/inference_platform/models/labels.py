@@ -11,7 +11,6 @@ LAYER = {"inference-platform.io/layer": "models"}
 MODEL = "inference-platform.io/model"
 GROUP = "inference-platform.io/traffic-group"
 ROUTE = "inference-platform.io/route"
-GATEWAY_ACCESS = {"inference-platform.io/gateway-access": "true"}
 
 
 def managed(labels: dict[str, str]) -> dict[str, str]:

@@ -236,7 +236,7 @@ def _objects(
     routes = _routes(subjects, inventory, problems)
     namespaces = {subject.entry["namespace"] for subject in subjects}
     namespaces |= {route["metadata"]["namespace"] for route in routes if route["kind"] == "HTTPRoute"}
-    objects = [namespace_object(namespace) for namespace in sorted(namespaces)]
+    objects = [namespace_object(namespace, inventory.platform["serving"]) for namespace in sorted(namespaces)]
     for subject in subjects:
         entry, serving = subject.entry, subject.serving
         objects.append(services[subject.index])

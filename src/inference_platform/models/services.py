@@ -48,9 +48,10 @@ TRACING_FIELDS = {
 }
 
 
-def namespace_object(namespace: str) -> dict[str, Any]:
-    """The Namespace of models: the gateway admits routes from those with the access label."""
-    return render("namespace", Block(name=namespace, labels=labels.managed(dict(labels.GATEWAY_ACCESS))))
+def namespace_object(namespace: str, serving: Mapping[str, Any]) -> dict[str, Any]:
+    """The Namespace of models: the gateway admits routes from those with the labels of access."""
+    access = serving["gateway"]["namespace_labels"]
+    return render("namespace", Block(name=namespace, labels=labels.managed(dict(access))))
 
 
 def service_object(

@@ -43,13 +43,16 @@ class Plan:
     references by digest. ``crds`` holds, per set, the version and the files (name, url,
     sha256, and only_if_absent where the CRD must be left alone if present) of every set
     that a layer applies or a gate asks for. ``gates`` holds the resolved checks per layer.
-    ``gateway`` is the load balancer that the provider is asked for: the ``condition`` that
-    proves it, ``annotations`` of its Service, and ``port_annotations`` for every port, whose
-    $(port) is still to be filled in. ``versions`` are component versions for chart values
-    and the report. ``serving`` is what rendering a model needs to know. ``pull_secret``
-    never holds the content; its ``name`` is None where the nodes have the credentials.
-    ``image_registry`` is the mirror (host[:port][/path]) that takes the place of the registry of
-    every image; ``images`` name the registries of the lock all the same.
+    ``gateway`` is the gateway of the models, the platform's or one of the user's (its
+    ``ownership``): name and namespace, listeners, certificate, who may attach routes; then the
+    load balancer that the provider is asked for: the ``condition`` that proves it,
+    ``annotations`` of its Service, and ``port_annotations`` for every port, whose $(port) is
+    still to be filled in. ``authority`` names the issuer of the platform's authority.
+    ``versions`` are component versions for chart values and the report. ``serving`` is what
+    rendering a model needs to know. ``pull_secret`` never holds the content; its ``name`` is None
+    where the nodes have the credentials. ``image_registry`` is the mirror (host[:port][/path])
+    that takes the place of the registry of every image; ``images`` name the registries of the
+    lock all the same.
 
     ``route`` is how operators get into the cluster, helm or olm. ``operators`` are those that OLM
     brings, by name: package, channel, csv, source, source_namespace, namespace, target_namespaces
@@ -72,6 +75,7 @@ class Plan:
     gates: dict[str, list[dict[str, Any]]]
     engine: dict[str, Any] | None
     gateway: dict[str, Any]
+    authority: dict[str, Any]
     versions: dict[str, str]
     serving: dict[str, Any]
     image_registry: str = ""

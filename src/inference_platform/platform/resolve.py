@@ -12,6 +12,7 @@ from typing import Any
 
 from inference_platform.catalog.load import Catalog, CatalogError, holds, load
 from inference_platform.findings import Finding, InventoryError, errors, show
+from inference_platform.platform import gateway
 from inference_platform.platform.gates import resolve_gate
 from inference_platform.platform.graph import order
 from inference_platform.platform.plan import Layer, Plan, Release
@@ -25,6 +26,7 @@ DELEGATED = "delegated"
 AUTO = "auto"
 HELM = "helm"
 OLM = "olm"
+PROGRAMMED = "Programmed"
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,8 @@ class _Choice:
     load_balancer: str
     image_registry: str
     route: str
+    gateway: dict[str, Any]
+    authority: dict[str, Any]
 
     @property
     def line(self) -> dict[str, Any]:
@@ -129,6 +133,11 @@ def _impossible_combinations(settings: Mapping[str, Any], catalog: Catalog, repo
         yield from _refused_ownership(settings, release, provider, report)
         yield from _refused_load_balancer(settings, catalog, provider, report)
         yield from _refused_mirror(settings, catalog, provider, report)
+        line = _engine_line(settings, release, provider)
+        route = route_of(catalog, provider)
+        yield from gateway.check(settings, _own_gateway(release, route), report, own_listeners=route == OLM)
+        maker = f"the cloud manager of the {line} line" if has_engine(release["engine_lines"][line]) else ""
+        yield from gateway.check_authority(settings, "OpenShift" if route == OLM else maker, report)
 
 
 def _refused_ownership(
@@ -196,6 +205,14 @@ def route_of(catalog: Catalog, provider: str) -> str:
     return str(catalog.providers.get(provider, {}).get("route", HELM))
 
 
+def _own_gateway(release: Mapping[str, Any], route: str) -> tuple[str, str]:
+    """Namespace and name of the platform's Gateway."""
+    if route == OLM:
+        namespaces = {**release["namespaces"], **release["olm"].get("namespaces", {})}
+        return namespaces["istio"], release["olm"]["gateway"]
+    return release["namespaces"]["applications"], release["serving"]["gateway"]
+
+
 def _engine_line(settings: Mapping[str, Any], release: dict[str, Any], provider: str) -> str:
     line = str(release["providers"][provider]["engine_line"])
     without = setting(settings, "cloud_manager") == NO_ENGINE and has_engine(release["engine_lines"][line])
@@ -217,6 +234,8 @@ def _choose(settings: Mapping[str, Any], catalog: Catalog) -> _Choice:
         load_balancer=str(setting(settings, "gateway_load_balancer")),
         image_registry=str(setting(settings, "platform_image_registry") or "").rstrip("/"),
         route=route_of(catalog, provider),
+        gateway=gateway.plan(settings, _own_gateway(release, route_of(catalog, provider))),
+        authority=gateway.authority(settings),
     )
 
 
@@ -267,8 +286,9 @@ def _plan(choice: _Choice, catalog: Catalog) -> Plan:
         gates=_gates(choice, catalog, layers, crds, namespaces, engine),
         engine=engine,
         gateway=_gateway(choice, catalog),
+        authority=choice.authority,
         versions=_with_delegated(choice, dict(release["versions"]), "delegated_versions"),
-        serving=_serving(choice, catalog, namespaces),
+        serving=_serving(choice, catalog),
         image_registry=choice.image_registry,
         route=choice.route,
         operators=_operators(choice, namespaces),
@@ -318,6 +338,8 @@ def _facts_of(layer: Mapping[str, Any], choice: _Choice) -> dict[str, str]:
         "provider": choice.provider,
         "engine_line": choice.engine_line,
         "route": choice.route,
+        "gateway": choice.gateway["ownership"],
+        "gateway_certificate": choice.gateway["https"]["certificate"],
     }
     chosen = choice.ownership.get(layer["name"]) if layer.get("dependency") else None
     if chosen is None:
@@ -420,15 +442,23 @@ def _engine(choice: _Choice, catalog: Catalog, namespaces: Mapping[str, str]) ->
 
 
 def _gateway(choice: _Choice, catalog: Catalog) -> dict[str, Any]:
-    gateway = catalog.providers[choice.provider]["gateway"]
+    balancer = catalog.providers[choice.provider]["gateway"]
     return {
-        "condition": gateway["condition"],
-        "annotations": dict(gateway["load_balancers"][choice.load_balancer].get("annotations", {})),
-        "port_annotations": dict(gateway.get("port_annotations", {})),
+        **choice.gateway,
+        "condition": _gateway_condition(choice, catalog),
+        "annotations": dict(balancer["load_balancers"][choice.load_balancer].get("annotations", {})),
+        "port_annotations": dict(balancer.get("port_annotations", {})),
     }
 
 
-def _serving(choice: _Choice, catalog: Catalog, namespaces: Mapping[str, str]) -> dict[str, Any]:
+def _gateway_condition(choice: _Choice, catalog: Catalog) -> str:
+    """What proves the gateway; one of the user's own must be ready for requests, wherever it runs."""
+    if choice.gateway["ownership"] == gateway.EXTERNAL:
+        return PROGRAMMED
+    return str(catalog.providers[choice.provider]["gateway"]["condition"])
+
+
+def _serving(choice: _Choice, catalog: Catalog) -> dict[str, Any]:
     serving = choice.release["serving"]
     provider = catalog.providers[choice.provider]
     registry = catalog.distributions[choice.distribution].get("pull_secret_registry")
@@ -436,9 +466,10 @@ def _serving(choice: _Choice, catalog: Catalog, namespaces: Mapping[str, str]) -
         **serving,
         "release": choice.release["release"],
         "gateway": {
-            "name": choice.olm.get("gateway", serving["gateway"]),
-            "namespace": namespaces["istio" if choice.olm else "applications"],
-            "address_required": provider["gateway"]["condition"] == "Programmed",
+            "name": choice.gateway["name"],
+            "namespace": choice.gateway["namespace"],
+            "address_required": _gateway_condition(choice, catalog) == PROGRAMMED,
+            "namespace_labels": choice.gateway["namespace_labels"],
         },
         "presets": dict(choice.release["presets"]),
         "pull_secret": _pull_secret(choice) if registry else None,
@@ -455,7 +486,7 @@ def _gates(
     namespaces: Mapping[str, str],
     engine: Mapping[str, Any] | None,
 ) -> dict[str, list[dict[str, Any]]]:
-    condition = catalog.providers[choice.provider]["gateway"]["condition"]
+    condition = _gateway_condition(choice, catalog)
     facts: dict[str, Any] = {
         "version": choice.release["version"],
         "provider": choice.provider,
@@ -464,7 +495,10 @@ def _gates(
         "preset_names": list(choice.release["presets"]["names"]),
         "gateway_condition": condition,
         "made_namespaces": _made_namespaces(choice, namespaces),
-        "gateway": choice.olm.get("gateway", choice.release["serving"]["gateway"]),
+        "gateway_class": choice.olm.get("gateway", "istio"),
+        "gateway.name": choice.gateway["name"],
+        "gateway.namespace": choice.gateway["namespace"],
+        "gateway.secret": choice.gateway["https"]["secret"],
         **{f"namespaces.{name}": namespace for name, namespace in namespaces.items()},
         **{
             f"operators.{name}.{key}": value

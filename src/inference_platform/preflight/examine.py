@@ -14,7 +14,7 @@ from inference_platform.findings import Finding
 from inference_platform.mirror import mirrored
 from inference_platform.models import RenderResult, capacity
 from inference_platform.platform.resolve import ownership_choices, setting
-from inference_platform.preflight import data, detection, outcome, ownership
+from inference_platform.preflight import data, detection, gateway_checks, outcome, ownership
 from inference_platform.preflight.ownership import Decision, Question
 from inference_platform.preflight.registry import Scene
 from inference_platform.preflight.snapshot import Snapshot, annotations_of
@@ -51,7 +51,7 @@ def examine(
     """
     entries = data.load()
     first = platform.resolve(settings).to_dict()
-    seen = survey.look(cluster, helm=helm)
+    seen = survey.look(cluster, helm=helm, besides=gateway_checks.parts_for(first))
     decisions = decide(settings, first, entries["dependencies"], seen, crd_source)
     resolved = {item.name: item.resolved for item in decisions}
     plan = first

@@ -17,7 +17,6 @@ from inference_platform.report.observation import (
     Model,
     Namespace,
 )
-from inference_platform.report.platform_state import GATEWAY_NAME
 
 TOLD_PER_LAYER = 3
 """Problems of a layer in the summary; the first cause the rest, and the layer itself has them all."""
@@ -77,7 +76,7 @@ def _missing_or(phase: str) -> str:
 def _gateway_problems(layers: Sequence[Layer], gateway: Gateway | None) -> Iterable[str]:
     if gateway is None:
         if any(layer.name == "inference_gateway" for layer in layers):
-            yield f"Gateway {GATEWAY_NAME} does not exist."
+            yield "The gateway of the models does not exist."
         return
     # Whether Accepted is enough is the gate's decision (data); here only what cannot serve.
     if not gateway.accepted:

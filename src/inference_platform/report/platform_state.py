@@ -35,7 +35,6 @@ from inference_platform.report.observation import (
     Service,
 )
 
-GATEWAY_NAME = "inference-gateway"
 LAYER_LABEL = "inference-platform.io/layer"
 
 
@@ -192,10 +191,10 @@ def crd_names(platform: Mapping[str, Any]) -> list[str]:
 
 
 def gateway(platform: Mapping[str, Any], gateways: Sequence[Object], classes: Sequence[Object]) -> Gateway | None:
-    """The inference gateway, None when it does not exist."""
-    home = platform["namespaces"]["applications"]
+    """The gateway of the models, None when it does not exist."""
+    wanted = platform["serving"]["gateway"]
     for item in gateways:
-        if (namespace_of(item), name_of(item)) == (home, GATEWAY_NAME):
+        if (namespace_of(item), name_of(item)) == (wanted["namespace"], wanted["name"]):
             return _gateway_from(item, classes)
     return None
 

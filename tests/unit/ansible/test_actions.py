@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import importlib
 import json
 import subprocess
@@ -13,7 +12,6 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible.errors import AnsibleActionFail
 from ansible_collections.inference.platform.plugins.action import gate, plan, release, report
 from ansible_collections.inference.platform.plugins.plugin_utils import findings, plan_table, platform_action
 from ansible_collections.inference.platform.plugins.plugin_utils.role_inputs import check_role_inputs
@@ -25,8 +23,6 @@ from inference_platform.findings import Finding
 ROOT = Path(__file__).resolve().parents[3]
 ACTIONS = sorted(path.stem for path in (ROOT / "plugins" / "action").glob("*.py"))
 COLLECTION = "ansible_collections.inference.platform.plugins"
-PEM = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----"
-CA = {"release": "inference-gateway", "value": "caBundle", "namespace": "cert-manager", "secret": "rhai-ca"}
 
 
 @pytest.fixture(scope="module")
@@ -71,36 +67,6 @@ def test_values_are_merged_from_common_to_the_users() -> None:
         "ca": {"secretName": "rhai-ca", "duration": "2h"},
     }
     assert arguments["common_values"]["global"]["imagePullSecrets"] == ["a"]
-
-
-class Secrets:
-    """A cluster that has at most one Secret."""
-
-    def __init__(self, data: dict[str, str] | None) -> None:
-        self._data = data
-
-    def get(self, *_: str) -> dict[str, Any] | None:
-        if self._data is None:
-            return None
-        return {"data": {key: base64.b64encode(value.encode()).decode() for key, value in self._data.items()}}
-
-
-def test_a_certificate_is_read_out_of_its_secret() -> None:
-    cluster = Secrets({"ca.crt": f"{PEM}\n", "tls.key": "-----BEGIN PRIVATE KEY-----"})
-    assert release.read_certificate(cluster, {**CA, "key": "ca.crt"}, check=False) == PEM
-
-
-@pytest.mark.parametrize("content", ["-----BEGIN PRIVATE KEY-----\nx", f"{PEM}\n-----BEGIN PRIVATE KEY-----"])
-def test_a_key_never_becomes_a_value(content: str) -> None:
-    with pytest.raises(AnsibleActionFail, match="expected a certificate in PEM form, found something else") as error:
-        release.read_certificate(Secrets({"ca.crt": content}), {**CA, "key": "ca.crt"}, check=False)
-    assert content not in str(error.value)
-
-
-def test_a_missing_certificate_stops_a_run_and_not_a_check() -> None:
-    with pytest.raises(AnsibleActionFail, match="found no such Secret"):
-        release.read_certificate(Secrets(None), {**CA, "key": "ca.crt"}, check=False)
-    assert "once it exists" in release.read_certificate(Secrets(None), {**CA, "key": "ca.crt"}, check=True)
 
 
 def test_a_wait_in_one_line_names_the_first_check_and_counts_the_others() -> None:

@@ -157,7 +157,7 @@ def test_the_containers_of_the_scheduler_are_those_of_the_release(spec):
 
 
 def test_where_the_gateway_may_have_no_address_the_model_does_not_wait_for_one(spec):
-    gateway = {"name": "g", "namespace": "n", "address_required": False}
+    gateway = {"name": "g", "namespace": "n", "address_required": False, "namespace_labels": {"a": "b"}}
     assert spec(serving={"gateway": gateway})["router"]["gateway"] == {}
 
 

@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
+from inference_platform import platform
 from inference_platform.preflight import CHECKS
+from inference_platform.preflight.gateway_checks import parts_for
 from inference_platform.preflight.snapshot import Refusal
 from tests.unit.preflight.world import (
     World,
@@ -322,6 +324,131 @@ def leader_worker_sets_of_users(world: World) -> None:
 @case("IP-PRE-065")
 def a_crd_of_lws_that_the_operator_did_not_bring(world: World) -> None:
     world.add("crds", *crds("lws", managedFields=[{"manager": "kubectl"}]))
+
+
+def gateway(*listeners: dict[str, Any]) -> dict[str, Any]:
+    return named("Gateway", "mine", "edge", spec={"listeners": list(listeners)})
+
+
+def listener(**namespaces: Any) -> dict[str, Any]:
+    return {"name": "web", "protocol": "HTTPS", "port": 443, "allowedRoutes": {"namespaces": namespaces}}
+
+
+def issuer(kind: str = "ClusterIssuer", name: str = "corp", ready: str = "True", **spec: Any) -> dict[str, Any]:
+    space = "" if kind == "ClusterIssuer" else "redhat-ods-applications"
+    return named(kind, name, space, spec=spec, status={"conditions": [{"type": "Ready", "status": ready}]})
+
+
+def uses_own_gateway(world: World, **more: Any) -> None:
+    world.settings["gateway"] = {"external": {"name": "mine", "namespace": "edge"}, **more}
+    world.models = [service("m")]
+
+
+def asks_an_issuer(world: World, hostname: str = "models.example.com", **named_as: str) -> None:
+    https = {"enabled": True, "hostnames": [hostname], "issuer": {"name": "corp", **named_as}}
+    world.settings["gateway"] = {"https": https}
+    world.settings["ownership"] = {"cert_manager": "external"}
+    world.add("deployments", cert_manager())
+    world.add("crds", *crds("cert_manager"))
+
+
+@case("IP-PRE-070")
+def the_own_gateway_is_not_there(world: World) -> None:
+    uses_own_gateway(world)
+
+
+@case("IP-PRE-070")
+def the_own_gateway_takes_no_http(world: World) -> None:
+    uses_own_gateway(world)
+    world.add("gateways", gateway({"name": "raw", "protocol": "TCP", "port": 1}))
+
+
+@case("IP-PRE-070")
+def the_own_gateway_wants_another_label(world: World) -> None:
+    uses_own_gateway(world)
+    world.add("gateways", gateway(listener(**{"from": "Selector", "selector": {"matchLabels": {"team": "a"}}})))
+
+
+@case("IP-PRE-070")
+def the_own_gateway_takes_routes_of_its_own_namespace_only(world: World) -> None:
+    uses_own_gateway(world)
+    world.add("gateways", gateway({"name": "web", "protocol": "HTTP", "port": 80}))
+
+
+@case("IP-PRE-071")
+def an_issuer_is_not_there(world: World) -> None:
+    asks_an_issuer(world)
+    world.add("issuers", issuer("Issuer"))
+
+
+@case("IP-PRE-071", "warning")
+def an_issuer_cannot_be_there_yet(world: World) -> None:
+    asks_an_issuer(world)
+    world.settings["ownership"] = {}
+    world.seen.parts["crds"], world.seen.parts["deployments"] = [], []
+
+
+@case("IP-PRE-071")
+def an_issuer_is_not_ready(world: World) -> None:
+    asks_an_issuer(world)
+    world.add("issuers", issuer(ready="False", ca={"secretName": "x"}))
+
+
+@case("IP-PRE-071", "warning")
+def an_issuer_that_no_client_knows(world: World) -> None:
+    asks_an_issuer(world)
+    world.add("issuers", issuer(selfSigned={}))
+
+
+@case("IP-PRE-071")
+def a_wildcard_that_acme_cannot_prove(world: World) -> None:
+    asks_an_issuer(world, "*.example.com")
+    world.add("issuers", issuer(acme={"solvers": [{"http01": {}}]}))
+
+
+@case("IP-PRE-071")
+def an_authority_from_acme(world: World) -> None:
+    asks_an_issuer(world)
+    world.settings |= {"cloud_manager": "none", "certificate_authority": {"issuer": {"name": "corp"}}, "gateway": {}}
+    world.add("issuers", issuer(acme={}))
+
+
+@pytest.mark.parametrize(
+    "namespaces",
+    [
+        pytest.param({"from": "All"}, id="all"),
+        pytest.param({"from": "Selector", "selector": {"matchLabels": {"team": "a"}}}, id="labels that we set"),
+    ],
+)
+def test_a_gateway_of_ones_own_that_admits_the_models_is_fine(namespaces: dict[str, Any]) -> None:
+    world = World()
+    uses_own_gateway(world, namespace_labels={"team": "a"})
+    world.add("gateways", gateway(listener(**namespaces)))
+    assert world.findings() == []
+
+
+@pytest.mark.parametrize("kind", ["ClusterIssuer", "Issuer"])
+def test_an_issuer_with_an_authority_is_fine(kind: str) -> None:
+    world = World()
+    asks_an_issuer(world, "*.example.com", kind=kind)
+    world.add("issuers", issuer(kind, ca={"secretName": "x"}), issuer(name="other", ready="False"))
+    assert world.findings() == []
+
+
+def test_gateways_and_issuers_are_read_only_for_inventories_that_name_some() -> None:
+    plain = platform.resolve({"platform_release": "3.4", "provider": "generic"}).to_dict()
+    own = platform.resolve(
+        {"platform_release": "3.4", "provider": "generic", "gateway": {"external": {"name": "a", "namespace": "b"}}}
+    ).to_dict()
+    signed = platform.resolve(
+        {
+            "platform_release": "3.4",
+            "provider": "generic",
+            "cloud_manager": "none",
+            "certificate_authority": {"issuer": {"kind": "Issuer", "name": "corp"}},
+        }
+    ).to_dict()
+    assert [parts_for(plan) for plan in (plain, own, signed)] == [set(), {"gateways"}, {"issuers"}]
 
 
 @pytest.mark.parametrize(("spoil", "code", "severity"), CASES)

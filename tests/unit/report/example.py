@@ -254,7 +254,11 @@ def platform() -> Object:
         },
         "gates": {name: _gate(name) for name, *_ in LAYERS},
         "serving": {
-            "gateway": {"address_required": True},
+            "gateway": {
+                "name": "inference-gateway",
+                "namespace": "redhat-ods-applications",
+                "address_required": True,
+            },
             "gpu": {"resource": "nvidia.com/gpu", "product_label": "nvidia.com/gpu.product"},
         },
     }

@@ -96,7 +96,7 @@ def unaccepted_gateway() -> dict[str, Any]:
             "None of the 6 CRDs of gateway-api is Established.",
             id="all CRDs of a set missing",
         ),
-        pytest.param({"gateways": []}, "Gateway inference-gateway does not exist.", id="no gateway"),
+        pytest.param({"gateways": []}, "The gateway of the models does not exist.", id="no gateway"),
         pytest.param(
             {"gateways": [unaccepted_gateway()]},
             "Gateway redhat-ods-applications/inference-gateway is not accepted: the controller has not accepted it.",

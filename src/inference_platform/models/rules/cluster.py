@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from inference_platform.findings import WARNING, Finding, show
-from inference_platform.models import labels
 from inference_platform.models.pods import pull_secrets
 from inference_platform.models.routes import has_scheduler
 from inference_platform.models.rules.engine import CLUSTER, Objection, Problem
@@ -147,14 +146,14 @@ def gateways_exist(subject: Subject, facts: ClusterFacts) -> Iterator[Objection]
 def listeners_admit_the_namespace(subject: Subject, facts: ClusterFacts) -> Iterator[Objection]:
     """A listener says from which namespaces routes may come (models.md 5.2)."""
     namespace = subject.entry["namespace"]
-    known = {**(facts.namespaces or {}).get(namespace, {}), **labels.GATEWAY_ACCESS}
+    known = {**(facts.namespaces or {}).get(namespace, {}), **subject.serving["gateway"]["namespace_labels"]}
     known["kubernetes.io/metadata.name"] = namespace
     for path, key in _gateways(subject):
         gateway = (facts.gateways or {}).get(key)
         if gateway is None:
             continue
         listeners = gateway["spec"].get("listeners", [])
-        if not any(_admits(listener, key[0], namespace, known) for listener in listeners):
+        if not any(admits(listener, key[0], namespace, known) for listener in listeners):
             yield Objection(
                 path,
                 f"a listener of {'/'.join(key)} that admits routes of namespace {namespace}",
@@ -391,7 +390,12 @@ def _gateways(subject: Subject) -> Iterator[tuple[KeyPath, Key]]:
         yield ("router",), (gateway["namespace"], gateway["name"])
 
 
-def _admits(listener: Object, own: str, namespace: str, known: Mapping[str, str]) -> bool:
+def admits(listener: Object, own: str, namespace: str, known: Mapping[str, str]) -> bool:
+    """Whether a listener takes routes of a namespace.
+
+    own    the namespace of the Gateway
+    known  the labels of the namespace
+    """
     rule_of = listener.get("allowedRoutes", {}).get("namespaces", {})
     source = rule_of.get("from", "Same")
     if source == "Selector":

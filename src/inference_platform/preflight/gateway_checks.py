@@ -1,0 +1,146 @@
+"""The checks of what an inventory names and somebody else made: a Gateway, issuers of cert-manager."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from inference_platform.cluster.objects import Object
+from inference_platform.findings import WARNING
+from inference_platform.models.rules.cluster import admits
+from inference_platform.platform.gateway import BY_ISSUER, EXTERNAL, PLATFORM_ISSUER, SELF_SIGNED_ISSUER
+from inference_platform.preflight.registry import Objection, Scene, check
+from inference_platform.preflight.snapshot import dig, labels_of, place
+
+GATEWAYS, ISSUERS = "gateways", "issuers"
+_CERT_MANAGER_CRD = "certificates.cert-manager.io"
+
+
+def parts_for(plan: Mapping[str, Any]) -> set[str]:
+    """The parts of the snapshot that the checks here need for a plan: nothing is read that nobody asked for."""
+    wanted = {GATEWAYS} if plan["gateway"]["ownership"] == EXTERNAL else set()
+    return wanted | ({ISSUERS} if list(_issuers(plan)) else set())
+
+
+@check("IP-PRE-070", "The Gateway of one's own is there and takes the routes of the models", reads=[GATEWAYS])
+def own_gateway(scene: Scene) -> Iterator[Objection]:
+    wanted = scene.plan["gateway"]
+    if wanted["ownership"] != EXTERNAL:
+        return
+    gateway = _named(scene.seen.of(GATEWAYS), wanted["namespace"], wanted["name"])
+    if gateway is None:
+        there = [place(item) for item in scene.seen.of(GATEWAYS)]
+        yield Objection(
+            "gateway.external",
+            f"Gateway {wanted['namespace']}/{wanted['name']}",
+            ", ".join(there) or "no Gateway",
+            "Correct name and namespace, or make the Gateway.",
+        )
+        return
+    listeners = [item for item in dig(gateway, "spec", "listeners", default=[]) if item["protocol"] in _HTTP]
+    if not listeners:
+        yield Objection(place(gateway), "a listener of protocol HTTP or HTTPS", "none", "Give it one.")
+        return
+    for namespace in scene.model_namespaces:
+        known = {
+            **labels_of(scene.seen.namespace(namespace) or {}),
+            **wanted["namespace_labels"],
+            "kubernetes.io/metadata.name": namespace,
+        }
+        if not any(admits(item, wanted["namespace"], namespace, known) for item in listeners):
+            yield Objection(
+                place(gateway),
+                f"a listener that admits routes of namespace {namespace}",
+                "; ".join(f"{item['name']}: {_admission(item)}" for item in listeners),
+                "Set gateway.namespace_labels to the labels that its allowedRoutes select, or change allowedRoutes.",
+            )
+
+
+_HTTP = ("HTTP", "HTTPS")
+
+
+def _admission(listener: Object) -> str:
+    found = dig(listener, "allowedRoutes", "namespaces", default={})
+    wanted = dig(found, "selector", "matchLabels", default={})
+    shown = ", ".join(f"{name}={value}" for name, value in sorted(wanted.items()))
+    return f"{found.get('from', 'Same')}{f' ({shown})' if shown else ''}"
+
+
+@check("IP-PRE-071", "Issuers that the inventory names are there and sign what they are asked for", reads=[ISSUERS])
+def issuers(scene: Scene) -> Iterator[Objection]:
+    for path, kind, namespace, name in _issuers(scene.plan):
+        issuer = _named([item for item in scene.seen.of(ISSUERS) if item["kind"] == kind], namespace, name)
+        if issuer is None:
+            yield _missing(scene, path, f"{kind} {f'{namespace}/' if namespace else ''}{name}")
+            continue
+        conditions = dig(issuer, "status", "conditions", default=[])
+        ready: Object = next((item for item in conditions if item["type"] == "Ready"), {})
+        if ready.get("status") != "True":
+            found = ready.get("message") or "no condition Ready"
+            yield Objection(place(issuer), "Ready", found, "Look at `kubectl describe`.")
+        yield from (_of_authority if path == _AUTHORITY else _of_gateway)(scene, issuer)
+
+
+_AUTHORITY, _GATEWAY = "certificate_authority.issuer", "gateway.https.issuer"
+
+
+def _issuers(plan: Mapping[str, Any]) -> Iterator[tuple[str, str, str, str]]:
+    """(setting, kind, namespace, name) of the issuers that are not the platform's own."""
+    https = plan["gateway"]["https"]
+    wanted = [(_AUTHORITY, plan["authority"]["issuer"], plan["namespaces"]["cert_manager"])]
+    if https["certificate"] == BY_ISSUER:
+        wanted.append((_GATEWAY, https["issuer"], plan["gateway"]["namespace"]))
+    for path, issuer, namespace in wanted:
+        if issuer not in (PLATFORM_ISSUER, SELF_SIGNED_ISSUER):
+            yield path, issuer["kind"], namespace if issuer["kind"] == "Issuer" else "", issuer["name"]
+
+
+def _missing(scene: Scene, path: str, name: str) -> Objection:
+    """Before cert-manager is there nobody can have made an issuer, so that is only told."""
+    served = any(item["metadata"]["name"] == _CERT_MANAGER_CRD for item in scene.seen.of("crds"))
+    there = ", ".join(map(place, scene.seen.of(ISSUERS)))
+    return Objection(
+        path,
+        name,
+        there or ("no issuer" if served else "no cert-manager yet"),
+        "Correct its kind and name, or make it." if served else "Make it as soon as cert-manager runs; the run waits.",
+        "" if served else WARNING,
+    )
+
+
+def _of_authority(_: Scene, issuer: Object) -> Iterator[Objection]:
+    if "acme" in issuer.get("spec", {}):
+        yield Objection(
+            place(issuer),
+            "an issuer that signs authorities",
+            "one of ACME, which signs servers only",
+            "Name an issuer of type CA, Vault or self-signed in certificate_authority.issuer, or none.",
+        )
+
+
+def _of_gateway(scene: Scene, issuer: Object) -> Iterator[Objection]:
+    spec = issuer.get("spec", {})
+    if "selfSigned" in spec:
+        yield Objection(
+            place(issuer),
+            "an issuer whose authority clients know",
+            "one of self-signed certificates",
+            "Give every client the certificate itself (and again at each renewal), or use an issuer with an authority.",
+            WARNING,
+        )
+    wildcards = [name for name in scene.plan["gateway"]["https"]["hostnames"] if name.startswith("*.")]
+    solvers = dig(spec, "acme", "solvers", default=[])
+    if wildcards and "acme" in spec and not any("dns01" in item for item in solvers):
+        yield Objection(
+            place(issuer),
+            f"a dns01 solver for {', '.join(wildcards)}",
+            "solvers by http01 only",
+            "Add a dns01 solver to the issuer, or list the names one by one.",
+        )
+
+
+def _named(objects: list[Object], namespace: str, name: str) -> Object | None:
+    for item in objects:
+        if (dig(item, "metadata", "namespace", default=""), item["metadata"]["name"]) == (namespace, name):
+            return item
+    return None
