@@ -1,4 +1,4 @@
-"""Configurations of strategies in the real endpoint picker (v1.3.0), and its refusals beside our rules.
+"""Configurations of strategies in the real endpoint picker (v1.3.1), and its refusals beside our rules.
 
 Strategies with plugins of llm-d alone cannot start here: the program that has them is not built
 from any package registry. They are checked against the catalogue in tests/unit/models/scheduler.
@@ -84,7 +84,7 @@ def test_flow_control_is_on_when_asked_for(start: Start) -> None:
 def test_saturation_reaches_the_scheduler(start: Start) -> None:
     with start(configuration(saturation={"queue_depth": 9})) as picker:
         picker.wait_until_serving()
-        assert '"queueDepthThreshold":9' in picker.log.read_text()
+        assert "SaturationDetector: {QueueDepthThreshold: 9}" in picker.log.read_text()
 
 
 def test_of_several_schedulers_one_leads(start: Start) -> None:

@@ -6,13 +6,21 @@ The load is bounded by the pace of the simulated servers, so that it comes out t
 from __future__ import annotations
 
 import asyncio
+import itertools
+import json
 import re
+import statistics
+import time
 import uuid
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 import aiohttp
+import msgpack
 import pytest
+import zmq
 from embedded_cluster.network import host_address
 
 from tests.scenarios.conftest import Installation, run_on
@@ -22,8 +30,11 @@ from tests.support.requests import Client, off_loop, play
 
 pytestmark = pytest.mark.cluster
 
-NAMESPACE, MODEL, GROUP = "models", "small", "versions"
+NAMESPACE, MODEL, ALIAS, GROUP = "models", "small", "chat", "versions"
 FAST_MS, SLOW_MS = 20, 4000
+WITH_ONE_QUEUED = {"queue_depth": 1, "metrics_staleness": "2s"}
+#: A burst of requests ends soon: its picker goes by what it read from the servers, which is late when they are busy.
+WITH_FRESH_METRICS = {**WITH_ONE_QUEUED, "metrics_staleness": "100ms"}
 SMALL = {
     "namespace": NAMESPACE,
     "served_name": MODEL,
@@ -34,8 +45,8 @@ SMALL = {
 }
 
 
-def model(name: str, scheduler: Mapping[str, Any], *, sequences: int, ttft_ms: int, weight: int) -> dict[str, Any]:
-    """An entry of `models` for which there is room beside those of the inventory; one version of the group."""
+def model(name: str, scheduler: Mapping[str, Any], *, sequences: int, ttft_ms: int, **more: Any) -> dict[str, Any]:
+    """An entry of `models` for which there is room beside those of the inventory."""
     return {
         **SMALL,
         "name": name,
@@ -43,13 +54,47 @@ def model(name: str, scheduler: Mapping[str, Any], *, sequences: int, ttft_ms: i
         "scheduler": dict(scheduler),
         "vllm": {"max_num_seqs": sequences},
         "pod_annotations": {"embedded-cluster/ttft-ms": str(ttft_ms)},
-        "traffic": {"group": GROUP, "weight": weight},
+        **more,
     }
 
 
+#: Cache events on a port of each pod, as for precise_prefix_cache, whose scorer no picker here has.
+EVENTS_PORT = 5557
+EVENTS = {"enable_kv_cache_events": True, "publisher": "zmq", "endpoint": f"tcp://*:{EVENTS_PORT}"}
+PUBLISHES = {
+    "env": {"POD_IP": {"field": "status.podIP"}, "PYTHONHASHSEED": "42"},
+    "args": ["--kv-events-config", json.dumps({**EVENTS, "topic": f"kv@$(POD_IP):8000@{MODEL}"})],
+}
+
+
+def version(weight: int) -> dict[str, Any]:
+    """What makes a model a version of the group."""
+    return {"traffic": {"group": GROUP, "weight": weight}}
+
+
 MODELS = [
-    model("by-prefix", {"strategy": "prefix_cache"}, sequences=64, ttft_ms=5, weight=3),
-    model("by-load", {"strategy": "load_aware", "objectives": "default"}, sequences=2, ttft_ms=FAST_MS, weight=1),
+    model(
+        "by-prefix",
+        {"strategy": "prefix_cache", "model_rewrites": [{"models": [ALIAS], "targets": [{"model": MODEL}]}]},
+        sequences=64,
+        ttft_ms=5,
+        **version(3),
+        **PUBLISHES,
+    ),
+    model(
+        "by-load",
+        {"strategy": "load_aware", "objectives": "default", "saturation": WITH_ONE_QUEUED},
+        sequences=2,
+        ttft_ms=FAST_MS,
+        **version(1),
+    ),
+    model(
+        "in-bands",
+        {"strategy": "load_aware", "objectives": "default", "saturation": WITH_FRESH_METRICS, "flow_control": {}},
+        sequences=40,
+        ttft_ms=1000,
+        replicas=2,
+    ),
 ]
 #: Past the scheduler, over the Service: the gateway takes the pods in turn.
 IN_TURN = [
@@ -167,6 +212,61 @@ def test_long_prompts_stay_on_their_pod_and_hit_its_cache_twice_as_often(cluster
     assert kept >= 2 * spread > 0, f"hit rate {kept:.2f} with the scheduler, {spread:.2f} in turn"
 
 
+def test_the_pod_that_keeps_a_prompt_says_so_to_whoever_listens(cluster: EmbeddedCluster) -> None:
+    """KV events: topic and blocks of the pod that answered, once, however often the prompt comes."""
+    addresses = {name: urlsplit(url).hostname for name, url in Servers(cluster, "by-prefix").pods.items()}
+    answered: set[str] = set()
+
+    async def scenario(client: Client) -> None:
+        for question in range(3):
+            answered.add(await client.ask(f"{document(1, 'letter')} Question {question}?"))
+
+    with zmq.Context() as context, context.socket(zmq.SUB) as socket:
+        socket.setsockopt(zmq.RCVTIMEO, 20_000)
+        socket.setsockopt(zmq.LINGER, 0)
+        socket.subscribe("kv@")
+        for address in addresses.values():
+            socket.connect(f"tcp://{address}:{EVENTS_PORT}")
+        hear_all(cluster, socket, pods=len(addresses))
+        play(url_of(cluster, "by-prefix"), MODEL, scenario)
+        topic, _, payload = socket.recv_multipart()
+        assert socket.poll(500) == 0, "the questions differ in their last, unfinished block only"
+    (pod,) = answered
+    assert topic.decode() == f"kv@{addresses[pod].replace('127.', '10.', 1)}:8000@{MODEL}"
+    _, ((name, hashes, parent, tokens, block_size, *_),), _ = msgpack.unpackb(payload)
+    assert (name, parent, block_size) == ("BlockStored", None, 16)
+    assert len(tokens) == 16 * len(set(hashes)) > 900
+
+
+def hear_all(cluster: EmbeddedCluster, socket: zmq.Socket[bytes], *, pods: int) -> None:
+    """Ask every pod something new until events of all of them arrive, and no more come."""
+    topics: set[bytes] = set()
+    numbers = itertools.count()
+
+    async def heard(client: Client) -> bool:
+        await client.ask(document(next(numbers), "note"))
+        while socket.poll(100):
+            topics.add(socket.recv_multipart()[0])
+        return len(topics) == pods
+
+    async def scenario(client: Client) -> None:
+        await client.until("events of all pods", lambda: heard(client), seconds=60)
+
+    play(in_turn(cluster, "by-prefix"), MODEL, scenario)
+    while socket.poll(500):
+        socket.recv_multipart()
+
+
+def test_a_model_may_be_asked_for_by_another_name(cluster: EmbeddedCluster) -> None:
+    """scheduler.model_rewrites: the picker puts the name that the servers know in its place."""
+
+    async def scenario(client: Client) -> None:
+        assert await client.ask()
+        assert client.statuses == {200: 1}
+
+    play(url_of(cluster, "by-prefix"), ALIAS, scenario)
+
+
 # Load ------------------------------------------------------------------------------------
 
 RATE, SECONDS = 10, 5
@@ -213,6 +313,90 @@ def test_the_longest_queue_is_at_most_half_of_that_in_turn_with_a_slow_pod(clust
     assert picked <= spread / 2, f"longest queue {picked} with the scheduler, {spread} in turn"
 
 
+# Priorities ------------------------------------------------------------------------------
+
+OBJECTIVE = "x-gateway-inference-objective"
+PREMIUM, EVERY_SECONDS, COME_AGAIN_SECONDS, STARTED_SECONDS = 10, 0.3, 1.0, 2.0
+
+
+class Flood:
+    """What premium clients see while many others, of one objective, ask again as soon as they have an answer.
+
+    premium, others  seconds until the first (and only) token of each request that was answered
+    statuses         how the requests of the others ended
+    """
+
+    def __init__(self, cluster: EmbeddedCluster, name: str, *, clients: int, others: str) -> None:
+        self.premium: list[float] = []
+        self.others: list[float] = []
+        self.statuses: Counter[int | str] = Counter()
+        self._servers = Servers(cluster, name)
+        self._header = {kind: {OBJECTIVE: f"{name}-{kind}"} for kind in ("premium", others)}
+        play(url_of(cluster, name), MODEL, lambda client: self._run(client, clients, others))
+
+    async def _run(self, client: Client, clients: int, others: str) -> None:
+        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
+            other = client.beside(session)
+            flooding = []
+            for _ in range(clients):
+                flooding.append(asyncio.create_task(self._flood(other, others)))
+                await asyncio.sleep(STARTED_SECONDS / clients)
+            await client.until("full servers", lambda: self._all_full(session), seconds=60)
+            asked = []
+            for _ in range(PREMIUM):
+                asked.append(asyncio.create_task(self._timed(client, "premium", self.premium)))
+                await asyncio.sleep(EVERY_SECONDS)
+            await asyncio.gather(*asked)
+            for task in flooding:
+                task.cancel()
+            await asyncio.gather(*flooding, return_exceptions=True)
+        self.statuses = other.statuses
+        assert client.statuses == {200: PREMIUM}, client.statuses
+
+    async def _flood(self, client: Client, kind: str) -> None:
+        while True:
+            if not await self._timed(client, kind, self.others):
+                await asyncio.sleep(COME_AGAIN_SECONDS)  # as a client would that was told to come again
+
+    async def _timed(self, client: Client, kind: str, seconds: list[float]) -> bool:
+        began = time.monotonic()
+        answered = bool(await client.ask(headers=self._header[kind]))
+        if answered:
+            seconds.append(time.monotonic() - began)
+        return answered
+
+    async def _all_full(self, session: aiohttp.ClientSession) -> bool:
+        waiting = await self._servers.read(session, "num_requests_waiting")
+        return min(waiting.values()) > WITH_ONE_QUEUED["queue_depth"]
+
+    @property
+    def typical(self) -> float:
+        """The median of what premium clients waited."""
+        return statistics.median(self.premium)
+
+    def __str__(self) -> str:
+        premium, others = ([round(item, 2) for item in sorted(kind)] for kind in (self.premium, self.others))
+        return f"premium {premium}, others {others[:3]} to {others[-3:]} of {len(others)}, {dict(self.statuses)}"
+
+
+def test_full_servers_refuse_batch_requests_so_that_premium_ones_keep_their_time(cluster: EmbeddedCluster) -> None:
+    for pod in Servers(cluster, "by-load").pods:
+        set_pace(cluster, pod, 300)
+    equals = Flood(cluster, "by-load", clients=40, others="normal")
+    assert set(equals.statuses) == {200}, equals
+    batch = Flood(cluster, "by-load", clients=40, others="batch")
+    assert set(batch.statuses) == {200, 429}, batch
+    assert batch.typical <= equals.typical / 2, f"with batch: {batch}; with equals: {equals}"
+
+
+def test_with_flow_control_batch_requests_wait_so_that_premium_ones_keep_their_time(cluster: EmbeddedCluster) -> None:
+    equals = Flood(cluster, "in-bands", clients=300, others="premium")
+    batch = Flood(cluster, "in-bands", clients=300, others="batch")
+    assert set(equals.statuses) == set(batch.statuses) == {200}, f"with batch: {batch}; with equals: {equals}"
+    assert batch.typical <= equals.typical / 2, f"with batch: {batch}; with equals: {equals}"
+    assert max(batch.others) >= 2 * batch.typical, batch
+
+
 # Guides ----------------------------------------------------------------------------------
 
 
@@ -230,7 +414,8 @@ def test_the_models_do_what_the_guides_promise(cluster: EmbeddedCluster) -> None
 
 
 def test_shares_that_are_not_those_of_the_inventory_fail(cluster: EmbeddedCluster) -> None:
-    turned = [{**entry, "traffic": {"group": GROUP, "weight": 4 - entry["traffic"]["weight"]}} for entry in MODELS]
+    by_prefix, by_load, in_bands = MODELS
+    turned = [{**by_prefix, **version(1)}, {**by_load, **version(3)}, in_bands]
     run = conformance(cluster, models=turned, models_profiles="ab_test")
     assert run.exit_code != 0
     assert "1 profile tried, failed: ab_test" in run.text

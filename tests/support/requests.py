@@ -23,6 +23,10 @@ class Client:
         self.versions: collections.Counter[str] = collections.Counter()
         self.last_failure = 0.0  # monotonic time
 
+    def beside(self, session: aiohttp.ClientSession) -> Client:
+        """Another client of the same model, with a session of its own."""
+        return Client(session, self._url, self._model)
+
     async def ask(self, prompt: str = "hello", headers: dict[str, str] | None = None) -> str:
         """One completion; the pod that answered, "" for a failure (which is counted)."""
         body = {"model": self._model, "prompt": prompt, "max_tokens": 1}

@@ -14,7 +14,7 @@ from aiohttp import web
 
 from embedded_cluster.model_server import metrics
 from embedded_cluster.model_server.command_line import ServerSettings
-from embedded_cluster.model_server.engine import Engine, Job, Pace, count_tokens
+from embedded_cluster.model_server.engine import CacheListener, Engine, Job, Pace, count_tokens
 
 COMPLETION_TOKENS = 16
 """What vLLM generates when a completion request does not say how many."""
@@ -55,7 +55,7 @@ class Question:
 class ModelServer:
     """One server: its settings, its engine and its HTTP handlers."""
 
-    def __init__(self, settings: ServerSettings, pace: Pace, pod: str) -> None:
+    def __init__(self, settings: ServerSettings, pace: Pace, pod: str, listener: CacheListener | None = None) -> None:
         self.settings = settings
         self.fingerprint = f"simulated-vllm/{pod}"
         self.engine = Engine(
@@ -65,6 +65,8 @@ class ModelServer:
             keeps_prefixes=settings.prefix_caching,
             pace=pace,
             max_loras=settings.max_loras if settings.loras else 0,
+            hash_seed=settings.hash_seed,
+            listener=listener,
         )
         self._started = int(time.time())
         self._handlers = {

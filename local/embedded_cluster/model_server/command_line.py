@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import NoReturn
 
 from embedded_cluster.model_server import shell
+from embedded_cluster.model_server.kv_events import EventSettings
 
 DEFAULT_PORT = 8000
 DEFAULT_BLOCK_SIZE = 16
@@ -27,7 +28,7 @@ VALUES = (
     "--data-parallel-backend", "--data-parallel-rank", "--data-parallel-rpc-port", "--data-parallel-size",
     "--data-parallel-size-local", "--data-parallel-start-rank", "--distributed-executor-backend", "--download-dir",
     "--dtype", "--expert-placement-strategy", "--generation-config", "--gpu-memory-utilization", "--hf-overrides",
-    "--host", "--kv-cache-dtype", "--kv-events-config", "--kv-transfer-config", "--limit-mm-per-prompt",
+    "--host", "--kv-cache-dtype", "--kv-transfer-config", "--limit-mm-per-prompt",
     "--load-format", "--long-prefill-token-threshold", "--max-cpu-loras", "--max-lora-rank",
     "--max-num-batched-tokens", "--max-num-partial-prefills", "--mm-processor-kwargs", "--model-impl", "--nnodes",
     "--node-rank", "--master-addr", "--master-port", "--override-generation-config", "--pipeline-parallel-size",
@@ -68,6 +69,8 @@ class ServerSettings:
     prefix_caching: bool = True
     loras: Mapping[str, str] = field(default_factory=dict)  # name to path
     max_loras: int = 1
+    hash_seed: str = ""  # PYTHONHASHSEED: servers with the same one give the same blocks the same hashes
+    events: EventSettings = field(default_factory=EventSettings)
 
     def inside(self, root: str) -> ServerSettings:
         """The same with model paths as the container sees them; `root` stands for its file system."""
@@ -88,7 +91,8 @@ def parse(command: Sequence[str], args: Sequence[str], env: Mapping[str, str]) -
         raise UsageError(str(error)) from None
     if [argv[0].rpartition("/")[2], *argv[1:2]] != ["vllm", "serve"]:
         raise UsageError(f"expected `vllm serve`, found `{' '.join(argv[:2])}`")
-    return _settings(_parser().parse_args([_dashes(word) for word in argv[2:]]))
+    settings = _settings(_parser().parse_args([_dashes(word) for word in argv[2:]]))
+    return replace(settings, hash_seed=env.get("PYTHONHASHSEED", ""))
 
 
 def _dashes(word: str) -> str:
@@ -114,6 +118,7 @@ def _parser() -> _Parser:
     parser.add_argument("--enable-lora", action=argparse.BooleanOptionalAction, default=False)
     parser.add_argument("--lora-modules", nargs="+", default=[])
     parser.add_argument("--max-loras", type=int, default=1)
+    parser.add_argument("--kv-events-config", default="{}")
     for flag in VALUES:
         parser.add_argument(flag)
     for flag in SWITCHES:
@@ -145,7 +150,15 @@ def _settings(parsed: argparse.Namespace) -> ServerSettings:
         prefix_caching=parsed.enable_prefix_caching,
         loras=dict(_lora(item) for item in parsed.lora_modules),
         max_loras=parsed.max_loras,
+        events=_events(parsed.kv_events_config),
     )
+
+
+def _events(text: str) -> EventSettings:
+    try:
+        return EventSettings.of(text)
+    except ValueError as error:
+        raise UsageError(f"vllm serve: error: argument --kv-events-config: {error}") from None
 
 
 def _check_json(flag: str, value: str | None) -> None:

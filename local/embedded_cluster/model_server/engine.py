@@ -8,10 +8,14 @@ of a prompt stay cached after the request, least recently used ones are evicted 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import math
+import secrets
+import zlib
 from collections import OrderedDict, deque
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from typing import Protocol
 
 from embedded_cluster.model_server.metrics import Counters
 
@@ -53,15 +57,33 @@ def count_tokens(text: str) -> int:
     return math.ceil(len(text) / CHARACTERS_PER_TOKEN)
 
 
+def token_numbers(text: str) -> list[int]:
+    """Numbers for the tokens of a text: the same for the same four characters."""
+    starts = range(0, len(text), CHARACTERS_PER_TOKEN)
+    return [zlib.crc32(text[start : start + CHARACTERS_PER_TOKEN].encode()) for start in starts]
+
+
 def block_hashes(text: str, block_size: int, salt: str = "") -> list[int]:
-    """Hashes of the full blocks of a prompt; each covers everything before it."""
+    """Hashes (64 bits) of the full blocks of a prompt; each covers everything before it."""
     width = block_size * CHARACTERS_PER_TOKEN
     hashes: list[int] = []
-    before = hash(salt)
+    before = salt.encode()
     for start in range(0, len(text) - width + 1, width):
-        before = hash((before, text[start : start + width]))
-        hashes.append(before)
+        before = hashlib.blake2b(before + text[start : start + width].encode(), digest_size=8).digest()
+        hashes.append(int.from_bytes(before, "big"))
     return hashes
+
+
+class CacheListener(Protocol):
+    """Who hears what the cache holds (see event_publisher.Publisher)."""
+
+    def stored(
+        self, hashes: Sequence[int], parent: int | None, tokens: Sequence[int], block_size: int, lora: str
+    ) -> None:
+        """Blocks of a prompt are in the cache."""
+
+    def removed(self, hashes: Sequence[int]) -> None:
+        """Blocks have left the cache."""
 
 
 class KvCache:
@@ -73,6 +95,8 @@ class KvCache:
         self._shared: dict[int, int] = {}  # hash of a block in use to its number of users
         self._cached: OrderedDict[int, None] = OrderedDict()  # least recently used first
         self._private = 0
+        self.evicted: list[int] = []
+        """Blocks that lost their content since somebody last emptied this list."""
 
     @property
     def usage(self) -> float:
@@ -115,7 +139,7 @@ class KvCache:
 
     def _evict(self) -> None:
         while self._cached and len(self._cached) + len(self._shared) + self._private > self.total:
-            self._cached.popitem(last=False)
+            self.evicted.append(self._cached.popitem(last=False)[0])
 
 
 @dataclass
@@ -137,9 +161,20 @@ class Engine:
     """One simulated GPU's worth of vLLM."""
 
     def __init__(
-        self, *, block_size: int, blocks: int, max_sequences: int, keeps_prefixes: bool, pace: Pace, max_loras: int = 0
+        self,
+        *,
+        block_size: int,
+        blocks: int,
+        max_sequences: int,
+        keeps_prefixes: bool,
+        pace: Pace,
+        max_loras: int = 0,
+        hash_seed: str = "",
+        listener: CacheListener | None = None,
     ) -> None:
         self.block_size = block_size
+        self._hash_seed = hash_seed or secrets.token_hex(8)  # as vLLM: without a seed, no two servers agree
+        self._listener = listener if keeps_prefixes else None
         self.max_sequences = max_sequences
         self.max_loras = max_loras
         self.pace = pace
@@ -153,7 +188,7 @@ class Engine:
         loop = asyncio.get_running_loop()
         job.arrived = loop.time()
         job.prompt_tokens = count_tokens(job.prompt)
-        job.hashes = block_hashes(job.prompt, self.block_size, job.lora)
+        job.hashes = block_hashes(job.prompt, self.block_size, f"{self._hash_seed}/{job.lora}")
         self.waiting.append(job)
         self._admit()
         try:
@@ -200,18 +235,35 @@ class Engine:
             self.counters.prefix_hits += job.cached_tokens
             self.running.append(job)
             job.admitted.set()
+            self._tell_removed()
+            self._tell_stored(job, hits)
+
+    def _tell_stored(self, job: Job, hits: int) -> None:
+        """The prompt of a request is in the cache; `hits` of its blocks were there already."""
+        if self._listener and (new := job.hashes[hits:]):
+            covered = slice(hits * self.block_size, len(job.hashes) * self.block_size)
+            parent = job.hashes[hits - 1] if hits else None
+            self._listener.stored(new, parent, token_numbers(job.prompt)[covered], self.block_size, job.lora)
+
+    def _tell_removed(self) -> None:
+        """Blocks were evicted, if any."""
+        evicted, self.cache.evicted = self.cache.evicted, []
+        if self._listener and evicted:
+            self._listener.removed(evicted)
 
     def _grow_to(self, job: Job, generated: int) -> None:
         more = self._blocks(job.prompt_tokens + generated) - len(job.hashes) - job.private_blocks
         if more > 0:
             self.cache.grow(more)
             job.private_blocks += more
+            self._tell_removed()
 
     def _leave(self, job: Job) -> None:
         """The job is done or its client is gone."""
         if job in self.running:
             self.running.remove(job)
             self.cache.give_back(job.hashes, job.private_blocks)
+            self._tell_removed()
         elif job in self.waiting:
             self.waiting.remove(job)
         self._admit()

@@ -20,13 +20,16 @@ import ssl
 import sys
 import traceback
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
 from embedded_cluster.model_server.api import ModelServer
 from embedded_cluster.model_server.command_line import USAGE_EXIT, ServerSettings, UsageError, parse
 from embedded_cluster.model_server.engine import Pace
+
+if TYPE_CHECKING:
+    from embedded_cluster.model_server.event_publisher import Publisher
 
 BACKLOG = 1024
 LINE_LIMIT = 4 * 1024 * 1024
@@ -78,7 +81,8 @@ class Server:
             await self._stop.wait()
             return 0
         await asyncio.sleep(pace.load_seconds)
-        server = self._server = ModelServer(settings, pace, self._message["pod"])
+        publisher = self._publisher(settings, log)
+        server = self._server = ModelServer(settings, pace, self._message["pod"], publisher)
         runner = web.ServerRunner(web.Server(server.handle, access_log=None))
         await runner.setup()
         try:
@@ -96,7 +100,19 @@ class Server:
             await self._until_idle(server)
         finally:
             await runner.cleanup()
+            if publisher:
+                publisher.close()
         return 0
+
+    def _publisher(self, settings: ServerSettings, log: logging.Logger) -> Publisher | None:
+        if not settings.events.published:
+            return None
+        from embedded_cluster.model_server.event_publisher import Publisher  # ZeroMQ only for those who ask for it
+
+        publisher = Publisher(settings.events, self._message["address"])
+        way = "listening at" if publisher.listens else "connecting to"
+        log.info("KV events with topic %s: %s %s", settings.events.topic, way, publisher.endpoint)
+        return publisher
 
     def _tls(self, settings: ServerSettings) -> ssl.SSLContext | None:
         if settings.certificate:

@@ -12,7 +12,7 @@ import pytest
 from inference_platform.catalog import load as load_releases
 from inference_platform.models.scheduler.catalogue import Catalogue, Parameter, load
 
-MODULE = "sigs.k8s.io/gateway-api-inference-extension@v1.3.0"
+MODULE = "sigs.k8s.io/gateway-api-inference-extension@v1.3.1"
 
 CATALOGUE = load()
 
@@ -60,7 +60,7 @@ def test_defaults_are_values_that_the_parameter_takes() -> None:
 
 
 def test_a_later_program_has_what_an_earlier_one_had() -> None:
-    earlier, later, release = (set(CATALOGUE.plugins_of(name)) for name in ("gie-1.3.0", "gie-1.4.0", "llm-d-0.7.1"))
+    earlier, later, release = (set(CATALOGUE.plugins_of(name)) for name in ("gie-1.3.1", "gie-1.4.0", "llm-d-0.7.1"))
     assert earlier < later < release
 
 
@@ -68,12 +68,12 @@ def test_the_program_that_runs_here_has_these_plugins_and_no_others() -> None:
     source = _source()
     registered = re.findall(r"plugins\.Register\((?:\w+\.)?(\w+),", (source / "cmd/epp/runner/runner.go").read_text())
     types = {_constant(source, name) for name in registered}
-    assert types == set(CATALOGUE.plugins_of("gie-1.3.0"))
+    assert types == set(CATALOGUE.plugins_of("gie-1.3.1"))
 
 
 def test_the_program_that_runs_here_has_these_gates() -> None:
     text = "\n".join(path.read_text() for path in (_source() / "pkg/epp").rglob("*.go"))
-    assert set(re.findall(r'\w*FeatureGate\s*=\s*"(\w+)"', text)) == set(CATALOGUE.programs["gie-1.3.0"].gates)
+    assert set(re.findall(r'\w*FeatureGate\s*=\s*"(\w+)"', text)) == set(CATALOGUE.programs["gie-1.3.1"].gates)
 
 
 def test_the_prefix_scorer_that_runs_here_has_these_parameters() -> None:
@@ -81,7 +81,7 @@ def test_the_prefix_scorer_that_runs_here_has_these_parameters() -> None:
     block = text[text.index("type Config struct") :].split("\n}")[0]
     known = CATALOGUE.plugins["prefix-cache-scorer"].parameters
     assert set(re.findall(r'json:"(\w+)"', block)) == {
-        name for name, rule in known.items() if rule.known_to("gie-1.3.0")
+        name for name, rule in known.items() if rule.known_to("gie-1.3.1")
     }
 
 

@@ -11,7 +11,7 @@ from inference_platform.findings import ERROR, WARNING
 from inference_platform.models.scheduler import check_config, check_flags
 
 RELEASE = "llm-d-0.7.1"
-OLDER = "gie-1.3.0"
+OLDER = "gie-1.3.1"
 
 API = "inference.networking.x-k8s.io/v1alpha1"
 

@@ -333,7 +333,7 @@ def test_what_is_wrong_is_said_where_it_is_written(
     assert words in " ".join((found[0].expected, found[0].found, found[0].remedy))
 
 
-OLDER = {"endpoint_picker": "gie-1.3.0"}
+OLDER = {"endpoint_picker": "gie-1.3.1"}
 
 
 def test_a_strategy_without_its_plugins_is_refused() -> None:
