@@ -201,7 +201,6 @@ def test_mistakes_in_several_files_are_all_listed_at_once(empty: EmbeddedCluster
     assert "5 mistakes in the inventory; nothing was written." in run.output
 
 
-@pytest.mark.xfail(strict=True, reason="entries of models are looked at only when the platform's settings are right")
 def test_an_unknown_release_does_not_hide_the_mistakes_of_models(empty: EmbeddedCluster, inventory: Path) -> None:
     names = ("an unknown release", "an unknown key of a model")
     for name in names:

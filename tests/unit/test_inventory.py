@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from inference_platform.findings import Finding, InventoryError, errors, show
-from inference_platform.inventory import Sources, pull_secret_path, settings_of, validate
+from inference_platform.inventory import Sources, examine, pull_secret_path, settings_of, validate
 from inference_platform.inventory.role_inputs import role_inputs
 from inference_platform.paths import ROOT
 from inference_platform.schema import inlined_schema
@@ -164,6 +164,45 @@ def test_mistakes_of_models_are_told_with_those_of_the_platform(variables):
     variables["models"][0]["gpu"]["cuont"] = 1
     variables["zzzz"] = 1
     assert [finding.code for finding in found(variables)] == ["IP-INV-001", "IP-INV-001"]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"provider": "awz"},
+        {"distribution": "x"},
+        {"provider": 5},
+        {"ownership": {"sail": "delegated"}, "provider": "gcp"},
+    ],
+    ids=str,
+)
+def test_a_wrong_setting_of_the_platform_hides_no_mistake_of_models(variables, wrong):
+    model = {**variables["models"][0], "args": ["--port=80"], "zzz": 1}
+    findings = found({**variables, **wrong, "models": [model]})
+    assert findings[0].where.startswith(tuple(wrong))
+    assert [finding.code for finding in findings if finding.where.startswith("models")] == ["IP-INV-001", "IP-MOD-004"]
+    assert examine({**variables, **wrong}, environ={}).models is None
+
+
+@pytest.mark.parametrize("release", ["9.9", 3, None, []], ids=str)
+def test_an_unknown_release_leaves_what_the_schema_says_about_models(variables, release):
+    """What a release has decides about the rest."""
+    model = {**variables["models"][0], "args": ["--port=80"], "zzz": 1}
+    others = {
+        "models": [model],
+        "model_defaults": {"zzz": 1},
+        "model_profiles": {"big": {"zzz": 1}},
+        "traffic_groups": [{"name": "chat", "namespace": "models", "zzz": 1}],
+        "model_routes": [{"name": "r", "namespace": "models", "rules": [{"zzz": 1}]}],
+    }
+    findings = found({**variables, **others, "platform_release": release})
+    assert [finding.where for finding in findings if finding.code == "IP-INV-001"] == [
+        "model_profiles.big.zzz",
+        "models[0].zzz (qwen-basic)",
+        "traffic_groups[0].zzz",
+        "model_routes[0].rules[0].zzz",
+    ]
+    assert findings[0].where == "platform_release"
 
 
 def test_every_variable_of_the_schema_is_described():

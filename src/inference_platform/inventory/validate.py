@@ -12,7 +12,7 @@ from inference_platform.catalog.load import Catalog, load
 from inference_platform.findings import ERROR, Finding, errors, show
 from inference_platform.inventory.pull_secret import check_pull_secret
 from inference_platform.inventory.role_inputs import role_inputs
-from inference_platform.models.pipeline import RenderResult, render_inventory
+from inference_platform.models.pipeline import RenderResult, check_schema, render_inventory
 from inference_platform.platform.resolve import OLM, check_settings, resolve, route_of, setting
 from inference_platform.problems import Reporter
 from inference_platform.schema import SchemaMistake
@@ -20,6 +20,7 @@ from inference_platform.sources import Sources
 
 UNREADABLE_FILE = "IP-INV-006"
 
+_OF_PLAN = frozenset({"platform_release", "distribution", "provider"})
 # Names that Ansible itself gives a meaning in an inventory.
 _ANSIBLE_PREFIX = "ansible_"
 
@@ -67,11 +68,16 @@ def examine(
     findings = [*unreadable_files(sources), *_schema_findings(variables, sources, report)]
     wrong = _names_with_errors(variables)
     settings = {name: value for name, value in variables.items() if name not in wrong}
-    if not wrong & {"platform_release", "distribution", "provider"}:
+    if not wrong & _OF_PLAN:
         findings += check_settings(settings, catalog, sources)
     findings += _pull_secret_findings(settings, catalog, report, environ)
-    models = _models(settings, findings, catalog, sources)
-    return Examination(findings + (models.findings if models else []), models)
+    near = _near_settings(settings, catalog)
+    if near is None:
+        return Examination(findings + check_schema(settings, sources), None)
+    can_be_planned = not any(finding.code.startswith("IP-PLT") for finding in errors(findings)) and not wrong & _OF_PLAN
+    platform = resolve(settings if can_be_planned else near, catalog, sources).to_dict()
+    models = render_inventory(settings, platform, sources)
+    return Examination(findings + models.findings, models if can_be_planned else None)
 
 
 def unreadable_files(sources: Sources) -> list[Finding]:
@@ -128,13 +134,16 @@ def _pull_secret_findings(
     return list(check_pull_secret(settings, where, mirror or registry, report, anonymous=bool(mirror)))
 
 
-def _models(
-    settings: Mapping[str, Any], findings: list[Finding], catalog: Catalog, sources: Sources
-) -> RenderResult | None:
-    """The models; they need a plan, so platform settings must be right first."""
-    if errors(finding for finding in findings if finding.code.startswith("IP-PLT")):
+def _near_settings(settings: Mapping[str, Any], catalog: Catalog) -> dict[str, Any] | None:
+    """Settings that give a plan by which models can be judged, as near to those of the user as can be.
+
+    What is wrong with provider or distribution says little about models; without a known release nothing can be said.
+    """
+    release = catalog.releases.get(str(settings.get("platform_release")))
+    if release is None:
         return None
-    if not {"platform_release", "provider"} <= set(settings):
-        return None
-    platform = resolve(settings, catalog, sources).to_dict()
-    return render_inventory(settings, platform, sources)
+    near: dict[str, Any] = {"platform_release": release["release"]}
+    for name, possible in (("distribution", release["distributions"]), ("provider", sorted(release["providers"]))):
+        given = str(setting(settings, name))
+        near[name] = given if given in possible else possible[0]
+    return None if errors(check_settings(near, catalog)) else near

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -59,12 +59,18 @@ class Group:
 
 @dataclass(frozen=True)
 class Inventory:
-    """All models without schema mistakes, and the groups and routes of the inventory by their index."""
+    """All models, and the groups and routes of the inventory by their index, as far as they could be read.
+
+    ``is_whole`` is whether each model and its group could be read: what is missing may otherwise be there. Groups of
+    ``unclear_groups`` are not judged, because what decides about them could not be read.
+    """
 
     subjects: Sequence[Subject]
     described_groups: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
     routes: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
     platform: Mapping[str, Any] = field(default_factory=dict)
+    is_whole: bool = True
+    unclear_groups: Set[Key] = frozenset()
 
     @cached_property
     def by_key(self) -> dict[Key, Subject]:
@@ -93,5 +99,5 @@ class Inventory:
                 members=sorted(members.get(key, []), key=lambda subject: str(subject.entry["name"])),
                 index=described.get(key),
             )
-            for key in sorted({*members, *described})
+            for key in sorted({*members, *described} - self.unclear_groups)
         ]

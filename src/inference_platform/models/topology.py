@@ -77,6 +77,7 @@ def complete(entry: Mapping[str, Any]) -> dict[str, Any]:
         prefill = without_nothing(merge(inherited, model["prefill"]), inlined_schema("model")["properties"]["prefill"])
         if "scaling" not in prefill:
             prefill.setdefault("replicas", 1)
+        prefill.setdefault("gpu", {})
         model["prefill"] = prefill
     return model
 

@@ -326,7 +326,7 @@ def _written(subject: Subject) -> Iterator[tuple[KeyPath, Mapping[str, Any]]]:
     yield (), subject.entry
     if "prefill" in subject.entry:
         prefill = subject.entry["prefill"]
-        differing = {key: prefill[key] for key in ("args", "env") if prefill.get(key) != subject.entry.get(key)}
+        differing = {key: prefill.get(key) for key in ("args", "env") if prefill.get(key) != subject.entry.get(key)}
         yield ("prefill",), {key: value for key, value in differing.items() if value is not None}
 
 

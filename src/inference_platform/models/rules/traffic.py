@@ -75,7 +75,7 @@ def groups_have_members(inventory: Inventory) -> Iterator[Objection]:
                 f"{show(settings['name'])}, also traffic_groups[{seen[key]}]",
                 "Remove one of the two.",
             )
-        elif key not in members:
+        elif key not in members and inventory.is_whole and key not in inventory.unclear_groups:
             yield Objection(
                 ("traffic_groups", index, "name"),
                 f"models of namespace {key[0]} with traffic.group {key[1]}",
@@ -89,7 +89,8 @@ def groups_have_members(inventory: Inventory) -> Iterator[Objection]:
 def weights_are_not_all_zero(inventory: Inventory) -> Iterator[Objection]:
     """With weights that are all 0 nothing is served."""
     for group in inventory.groups:
-        if group.members and split_of(group.settings) != "header" and not any(map(weight_of, _entries(group))):
+        by_weight = split_of(group.settings) != "header" and inventory.is_whole
+        if group.members and by_weight and not any(map(weight_of, _entries(group))):
             yield Objection(
                 ("traffic", "weight"),
                 f"a weight above 0 for some model of traffic group {group.name}",
@@ -115,7 +116,7 @@ def header_splits_are_complete(inventory: Inventory) -> Iterator[Objection]:
                         f"Remove {key}, or change split in traffic_groups.",
                         member.index,
                     )
-        if by_header and group.members and len(rest) != 1:
+        if by_header and group.members and (len(rest) > 1 or (not rest and inventory.is_whole)):
             yield Objection(
                 ("traffic", "headers"),
                 f"one model of traffic group {group.name} without headers, for all other requests",
@@ -191,14 +192,14 @@ def backends_exist(inventory: Inventory) -> Iterator[Objection]:
         if "model" in backend:
             namespace = backend.get("namespace", route["namespace"])
             model = inventory.by_key.get((namespace, backend["model"]))
-            if model is None:
+            if model is None and inventory.is_whole:
                 yield Objection(
                     (*path, "model"),
                     f"a model of namespace {namespace}",
                     show(backend["model"]),
                     "Correct the name, or name a service or pool.",
                 )
-            elif backend.get("through") == "scheduler" and not has_scheduler(model.entry):
+            elif model and backend.get("through") == "scheduler" and not has_scheduler(model.entry):
                 yield Objection(
                     (*path, "through"), "service", "scheduler, which the model does not have", "Remove through."
                 )
