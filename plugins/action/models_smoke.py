@@ -29,7 +29,7 @@ class ActionModule(PlatformAction):
     }
 
     def perform(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        from inference_platform.cluster import model_subjects, models, smoke
+        from inference_platform.cluster import front, model_subjects, models, smoke
         from inference_platform.cluster.readiness import Surroundings
 
         if self.check:
@@ -44,7 +44,8 @@ class ActionModule(PlatformAction):
             for item in handover.take(arguments["rendered"]).objects
             if (model := models.model_of(item)) and choice.covers(model) and (limit is None or model in limit)
         ]
-        subjects = model_subjects.subjects_of(self.connect(arguments), wanted, around)
+        cluster = self.connect(arguments)
+        subjects = model_subjects.subjects_of(cluster, wanted, around)
         line, began = Waiting(Display()), time.monotonic()
         result = smoke.smoke(
             subjects,
@@ -52,6 +53,7 @@ class ActionModule(PlatformAction):
             on_progress=lambda done, total: line.count(
                 time.monotonic() - began, "testing", f"{done} of {total} models"
             ),
+            front=front.front_of(cluster, platform["gateway"]) if subjects else None,
         )
         return told(result, smoke, arguments)
 

@@ -10,6 +10,7 @@ from inference_platform.cluster.models import SELECTOR
 from inference_platform.cluster.objects import Object, Ref
 from inference_platform.cluster.readiness import STOP_ANNOTATION, Surroundings, judge
 from inference_platform.cluster.smoke import Subject
+from inference_platform.models.addresses import public_url
 
 
 def subjects_of(cluster: Cluster, wanted: Iterable[Object], around: Surroundings) -> list[Subject]:
@@ -24,7 +25,7 @@ def subjects_of(cluster: Cluster, wanted: Iterable[Object], around: Surroundings
 def _subject(wanted: Object, live: Object | None, around: Surroundings) -> Subject:
     metadata, spec = wanted["metadata"], wanted.get("spec") or {}
     served = (spec.get("model") or {}).get("name") or metadata["name"]
-    url = str(((live or {}).get("status") or {}).get("url") or "")
+    url = public_url(live or {})
     return Subject(f"{metadata['namespace']}/{metadata['name']}", served, url, _skip(wanted, live, around))
 
 

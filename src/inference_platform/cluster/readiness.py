@@ -12,10 +12,10 @@ from typing import Any
 
 from inference_platform.cluster import diagnose
 from inference_platform.cluster.objects import Object
+from inference_platform.models.addresses import EXTERNAL_ADDRESS
 
 SERVING, STOPPED = "serving", "stopped"
 STOP_ANNOTATION = "serving.kserve.io/stop"
-EXTERNAL_ADDRESS = "gateway-external"
 
 #: Conditions in the order in which one waits for the other: the first that is not True is the reason.
 _ORDER = (

@@ -20,6 +20,7 @@ import yaml
 
 from inference_platform import schema
 from inference_platform.cluster import redact
+from inference_platform.cluster.front import Front
 from inference_platform.paths import CATALOG
 
 PASSED, FAILED, UNREACHABLE, SKIPPED = "passed", "failed", "not reachable from here", "skipped"
@@ -99,16 +100,19 @@ def smoke(
     workers: int = 8,
     checks: Iterable[Mapping[str, Any]] | None = None,
     on_progress: Callable[[int, int], None] | None = None,
+    front: Front | None = None,
 ) -> SmokeResult:
     """Asks all models, several at a time; each address is first tried once for all of its models.
 
+    front        how the gateway is found and whom to trust
     patience     seconds for which a request that goes wrong is repeated
     on_progress  told how many models are done, and how many there are, from this thread
     """
-    wanted = tuple(requests() if checks is None else checks)
-    with ThreadPoolExecutor(max_workers=workers) as pool, urllib3.PoolManager(maxsize=workers) as http:
+    wanted, front = tuple(requests() if checks is None else checks), front or Front()
+    with ThreadPoolExecutor(max_workers=workers) as pool, front.http(maxsize=workers) as http:
         addresses = list(dict.fromkeys(address_of(item.url) for item in subjects if item.url and not item.skip))
-        reachable = dict(zip(addresses, pool.map(unreachable_because, addresses), strict=True))
+        places = [(front.host_for(host), port) for host, port in addresses]
+        reachable = dict(zip(addresses, pool.map(unreachable_because, places), strict=True))
 
         def ask(subject: Subject) -> Smoke:
             if subject.skip:

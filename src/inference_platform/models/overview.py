@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from inference_platform.models.addresses import public_url
 from inference_platform.models.labels import GROUP, MODEL
 from inference_platform.models.routes import model_behind, pool_name
 
@@ -131,7 +132,7 @@ def _row(
         pods=max(len(serving), _wanted_pods(spec) if state != STOPPED else 0),
         gpus=sum(held.values()),
         gpu_product=", ".join(sorted(found)),
-        url=str(status.get("url") or "") if state != STOPPED else "",
+        url=public_url(live or {}) if state != STOPPED else "",
         traffic=tuple(shares.get(model, ())),
         priorities=tuple(classes.get(model, ())),
         why=(seen.reasons or {}).get(model, "") if state == NOT_READY else "",

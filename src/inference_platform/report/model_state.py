@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from inference_platform.models.addresses import public_url
 from inference_platform.report.context import Objects
 from inference_platform.report.objects import (
     Object,
@@ -128,7 +129,7 @@ def _model(item: Object, objects: Objects, products: Mapping[str, str], gpu: Gpu
         name=name,
         served_name=at(item, "spec", "model", "name") or name,
         uri=at(item, "spec", "model", "uri") or "",
-        url=at(item, "status", "url") or "",
+        url=public_url(item),
         ready=is_current(item) and (condition_status(item, "Ready") == "True" or _is_stopped(item)),
         serving=Count(sum(pod.ready for pod in serving), 1 if wanted is None else int(wanted)),
         gpus=sum(pod.gpus for pod in pods),
