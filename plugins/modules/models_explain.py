@@ -9,7 +9,8 @@ short_description: Show why a model is as it is
 version_added: 0.1.0
 description:
   - Shows the entry of a model as it is put together from entry, profiles, defaults and language, with file and line,
-    and its objects with the settings that each value depends on.
+    and its objects with the settings that each value depends on. The routes that lead to it are among them, with what
+    the other models of its traffic group add.
   - Needs no cluster.
 options:
   model:

@@ -15,7 +15,7 @@ from inference_platform.cluster.immutable import KIND
 from inference_platform.cluster.objects import Object, Ref
 from inference_platform.models import labels
 from inference_platform.models.choice import means
-from inference_platform.models.routes import model_behind
+from inference_platform.models.routes import models_behind
 
 _ROUTE, _GRANT = "HTTPRoute", "ReferenceGrant"
 
@@ -104,18 +104,6 @@ class _Routes:
             spaces = {source.get("namespace") for source in obj["spec"]["from"]}
             if _label(obj, labels.ROUTE) == name and namespace in spaces:
                 yield Ref.of(obj)
-
-
-def models_behind(route: Object) -> set[str]:
-    """Ids of the models to which an HTTPRoute leads, as far as names tell; mirrored requests count."""
-    found = set()
-    for rule in (route.get("spec") or {}).get("rules") or []:
-        mirrors = [item["requestMirror"]["backendRef"] for item in rule.get("filters") or [] if "requestMirror" in item]
-        for backend in [*(rule.get("backendRefs") or []), *mirrors]:
-            name = model_behind(backend)
-            if name:
-                found.add(f"{backend.get('namespace') or route['metadata'].get('namespace')}/{name}")
-    return found
 
 
 def model_of(obj: Mapping[str, object]) -> str | None:

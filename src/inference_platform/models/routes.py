@@ -39,6 +39,18 @@ def model_behind(backend: Mapping[str, Any]) -> str:
     return ""
 
 
+def models_behind(route: Mapping[str, Any]) -> set[str]:
+    """Ids of the models to which an HTTPRoute leads, as far as names tell; mirrored requests count."""
+    found = set()
+    for rule in (route.get("spec") or {}).get("rules") or []:
+        mirrors = [item["requestMirror"]["backendRef"] for item in rule.get("filters") or [] if "requestMirror" in item]
+        for backend in [*(rule.get("backendRefs") or []), *mirrors]:
+            name = model_behind(backend)
+            if name:
+                found.add(f"{backend.get('namespace') or route['metadata'].get('namespace')}/{name}")
+    return found
+
+
 def model_path(namespace: str, name: str) -> str:
     """The path of a model below the address of the gateway."""
     return f"/{namespace}/{name}"

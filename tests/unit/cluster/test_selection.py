@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from inference_platform.cluster.objects import prepare
-from inference_platform.cluster.selection import Choice, models_behind
+from inference_platform.cluster.selection import Choice
 from inference_platform.models import render
+from inference_platform.models.routes import models_behind
 from inference_platform.platform import resolve
 
 GROUPED: list[dict[str, Any]] = [

@@ -37,6 +37,17 @@ models:
     uri: hf://a/small
     gpu: {count: 2}
   - {name: gone, uri: hf://a/gone, gpu: {count: 1}, state: absent}
+  - name: apart
+    uri: oci://example.com/a/apart:1
+    image: example.com/x/vllm:1
+    gpu: {count: 2}
+    prefill: {replicas: 2}
+  - {name: v1, uri: hf://a/b, gpu: {count: 1}, served_name: chat, traffic: {group: chat, weight: 90}}
+  - {name: v2, uri: hf://a/b, gpu: {count: 1}, served_name: chat, traffic: {group: chat, weight: 10}}
+traffic_groups:
+  - {name: chat, namespace: team, path: /chat}
+model_routes:
+  - {name: front, namespace: team, rules: [{backends: [{model: v2}]}]}
 """
 
 
@@ -49,11 +60,11 @@ def of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, aws: dict[str, Any]) -> 
     monkeypatch.chdir(tmp_path)
     variables = yaml.safe_load(INVENTORY)
 
-    def run(name: str) -> Explanation:
+    def run(name: str, **platform: Any) -> Explanation:
         sources = Sources.load([tmp_path / "mine"])
-        rendered = render_inventory(variables, aws, sources)
+        rendered = render_inventory(variables, {**aws, **platform}, sources)
         assert rendered.findings == []
-        return explain(name, rendered, variables, aws, sources)
+        return explain(name, rendered, variables, {**aws, **platform}, sources)
 
     return run
 
@@ -87,9 +98,52 @@ def test_every_value_of_an_object_names_the_settings_it_depends_on(of: Any) -> N
     assert found["tolerations:"] == "how provider aws presents GPUs"
     assert found["nodeSelector:"].startswith("gpu.product")
     assert found["kind: LLMInferenceService"] == ALWAYS
-    args = next(text for text in found if text.startswith("args: "))
-    assert "--tensor-parallel-size" in args
-    assert {"gpu.count", "vllm.max_model_len"} <= set(found[args].split(", "))
+
+
+def test_each_flag_has_its_own_reason(of: Any) -> None:
+    found = reasons(of("big"), "LLMInferenceService team/big")
+    assert found['"--tensor-parallel-size", "4",'] == "gpu.count"
+    assert found['"--max-model-len", "4096",'] == "vllm.max_model_len"
+
+
+def test_what_a_part_of_the_entry_brings_along_is_put_down_to_that_part(of: Any) -> None:
+    lines = [line for _, lines in of("apart").objects for line in lines]
+    transfer = [line.reason for line in lines if "--kv-transfer-config" in line.text]
+    assert transfer == ["prefill", "prefill"]
+    assert {line.reason for line in lines if line.text.strip() == "env:"} == {"prefill"}
+    origins = {item.path: item.origin for item in of("apart").settings}
+    assert origins["prefill.gpu.count"] == "as gpu.count"
+    assert origins["prefill.replicas"] == "mine/group_vars/all.yml:29"
+
+
+def test_an_image_in_the_mirror_is_shown_as_it_is_applied(of: Any) -> None:
+    explanation = of("apart", image_registry="mirror.example")
+    lines = [line for _, lines in explanation.objects for line in lines]
+    assert [line.reason for line in lines if line.text.endswith("image: mirror.example/x/vllm:1")] == [
+        "image, platform_image_registry",
+        "prefill.image, platform_image_registry",
+    ]
+    found = reasons(explanation, "LLMInferenceService team/apart")
+    assert found["model:"] == "uri, platform_image_registry"
+    assert "platform_image_registry" not in as_text(of("apart"))
+
+
+def test_a_share_is_explained_by_the_weights_of_all_models_of_the_group(of: Any) -> None:
+    explanation = of("v1")
+    found = reasons(explanation, "HTTPRoute team/chat")
+    assert found["weight: 90"] == "traffic.weight"
+    assert found["weight: 10"] == "traffic.weight of v2"
+    assert found["name: v2-kserve-workload-svc"] == "name of v2"
+    assert found["value: /chat"] == "path of the traffic group"
+    group = {item.path: (item.value, item.origin) for item in explanation.group}
+    assert group["path"] == ("/chat", "mine/group_vars/all.yml:33")
+    assert group["share"] == ("90 of 100", "v1 90, v2 10")
+    assert "Its traffic group:" in as_text(explanation)
+
+
+def test_a_route_of_ones_own_is_shown_for_the_models_it_leads_to(of: Any) -> None:
+    assert set(reasons(of("v2"), "HTTPRoute team/front").values()) == {"model_routes, mine/group_vars/all.yml:35"}
+    assert "HTTPRoute team/front" not in dict(of("v1").objects)
 
 
 def test_companions_are_explained_too(of: Any) -> None:
@@ -99,14 +153,17 @@ def test_companions_are_explained_too(of: Any) -> None:
     assert "scheduler.objectives" in set(reasons(of("big"), objective).values())
 
 
-def test_the_lines_are_the_yaml_of_the_objects(of: Any, aws: dict[str, Any]) -> None:
-    for name in ("team/small", "big"):
-        explanation = of(name)
-        made = render_inventory(yaml.safe_load(INVENTORY), aws).objects
-        for title, lines in explanation.objects:
+def test_the_lines_are_the_yaml_of_the_objects_that_are_applied(of: Any, aws: dict[str, Any]) -> None:
+    mirrored = {"image_registry": "mirror.example"}
+    made = render_inventory(yaml.safe_load(INVENTORY), {**aws, **mirrored}).objects
+    seen = set()
+    for name in ("team/small", "other/small", "big", "apart", "v1", "v2"):
+        for title, lines in of(name, **mirrored).objects:
+            seen.add(title)
             kind, _, place = title.partition(" ")
             wanted = next(obj for obj in made if obj["kind"] == kind and place_of(obj) == place)
             assert yaml.safe_load("\n".join(line.text for line in lines)) == wanted
+    assert seen == {f"{obj['kind']} {place_of(obj)}" for obj in made}
 
 
 def test_the_text_shows_entry_and_objects(of: Any) -> None:
@@ -123,7 +180,8 @@ def test_an_unknown_name_gets_a_suggestion(of: Any) -> None:
 
 def test_without_a_name_all_models_are_listed(of: Any) -> None:
     with pytest.raises(
-        UnknownModelError, match=r"expected -e model=NAME, found nothing\. There are other/small, team/big, team/gone"
+        UnknownModelError,
+        match=r"expected -e model=NAME, found nothing\. There are other/small, team/apart, team/big, team/gone",
     ):
         of("")
 
