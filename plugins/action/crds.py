@@ -45,6 +45,7 @@ class ActionModule(PlatformAction):
                 directory=arguments["directory"] or None,
                 mirror=arguments["mirror"] or None,
                 cache=arguments["cache"] or None,
+                shared_with=lock.get("shared_with", ""),
             )
         ]
         # One label only: operators that adopt a CRD overwrite the usual ones.

@@ -34,6 +34,7 @@ class ActionModule(PlatformAction):
         "only": {"type": "list", "elements": "str", "default": []},
         "delete": {"type": "str", "default": ""},
         "recreate": {"type": "list", "elements": "str", "default": []},
+        "move": {"type": "list", "elements": "str", "default": []},
     }
 
     def perform(self, arguments: dict[str, Any]) -> dict[str, Any]:
@@ -46,6 +47,8 @@ class ActionModule(PlatformAction):
             removals=removals(arguments["delete"]),
             absent=frozenset(getattr(rendered, "absent", ())),
             recreate=frozenset(arguments["recreate"]),
+            move=frozenset(arguments["move"]),
+            presets=platform["serving"]["presets"]["prefix"],
         )
         secret = arguments["pull_secret_file"]
         line, began = Waiting(Display()), time.monotonic()

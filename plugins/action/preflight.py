@@ -38,7 +38,8 @@ class ActionModule(PlatformAction):
         cluster = self.connect(arguments)
         rendered = handover.take(arguments["rendered"])
         settings = arguments["settings"]
-        plan, outcome = examine.examine(
+        sources = reader(arguments["inventories"] or self.task_vars["ansible_inventory_sources"])
+        found = examine.examine(
             cluster,
             settings,
             rendered,
@@ -48,8 +49,10 @@ class ActionModule(PlatformAction):
                 arguments["crd_mirror"] or None,
                 arguments["crd_cache"] or None,
             ),
-            where=places(arguments["inventories"] or self.task_vars["ansible_inventory_sources"]),
+            where=places(sources),
+            sources=sources,
         )
+        plan, outcome = found.plan, found.outcome
         if not self.check:
             folder = Path(arguments["directory"])
             folder.mkdir(parents=True, exist_ok=True)
@@ -64,19 +67,26 @@ class ActionModule(PlatformAction):
         return {
             "changed": False,
             "platform": plan,
+            "rendered": arguments["rendered"] if found.rendered is rendered else handover.put(found.rendered),
             "warnings": [str(finding) for finding in outcome.findings],
-            "msg": f"{plan_table.as_text(plan, name, rendered.models)}\n\n{tables}",
+            "msg": f"{plan_table.as_text(plan, name, found.rendered.models, found.kept)}\n\n{tables}",
         }
 
 
-def places(inventories: Iterable[str]) -> Callable[[Any, str], str]:
-    """Says where a field of a model is written; the inventory is read when that is asked for the first time."""
+def reader(inventories: Iterable[str]) -> Callable[[], Any]:
+    """Reads the inventory when that is asked for the first time."""
 
     @cache
     def sources() -> Any:
         from inference_platform.inventory import Sources
 
         return Sources.load(inventories)
+
+    return sources
+
+
+def places(sources: Callable[[], Any]) -> Callable[[Any, str], str]:
+    """Says where a field of a model is written."""
 
     def where(model: Any, field: str) -> str:
         path = sources().path_of_model(model.name) or ("models",)

@@ -37,6 +37,11 @@ options:
     type: list
     elements: str
     default: []
+  move:
+    description: Names of models of an earlier release that shall go over to the presets of this one.
+    type: list
+    elements: str
+    default: []
 notes:
   - Supports check mode and diff.
 extends_documentation_fragment:

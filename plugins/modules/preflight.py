@@ -68,4 +68,8 @@ platform:
   description: The plan as plain data, resolved for what the cluster has.
   returned: success
   type: dict
+rendered:
+  description: File with the rendered models. Those that an earlier release made are written for that release.
+  returned: success
+  type: path
 """

@@ -10,13 +10,15 @@ MOST_MODELS = 20
 OWNERS = {"managed": "this installer", "external": "already in the cluster"}
 
 
-def as_text(platform: Mapping[str, Any], cluster: str, models: Iterable[Any]) -> str:
+def as_text(
+    platform: Mapping[str, Any], cluster: str, models: Iterable[Any], kept: Mapping[str, str] | None = None
+) -> str:
     """Lines: cluster, platform, then the layers in order with their owner, then the models.
 
     ``platform`` is the plan as plain data; ``cluster`` names the cluster; ``models``
-    are model summaries.
+    are model summaries; ``kept`` has id and release of those that another release made.
     """
-    return "\n".join([*_head(platform, cluster), "", *_layers(platform), *_models(models)])
+    return "\n".join([*_head(platform, cluster), "", *_layers(platform), *_models(models), *_kept(kept or {})])
 
 
 def _head(platform: Mapping[str, Any], cluster: str) -> Iterator[str]:
@@ -49,6 +51,14 @@ def _models(models: Iterable[Any]) -> Iterator[str]:
         return
     for model in every:
         yield f"    model {model.namespace}/{model.name}: {_size(model)}, {model.uri}"
+
+
+def _kept(kept: Mapping[str, str]) -> Iterator[str]:
+    for release in sorted(set(kept.values())):
+        names = sorted(model for model, own in kept.items() if own == release)
+        more = f" and {len(names) - MOST_MODELS} more" if len(names) > MOST_MODELS else ""
+        shown = ", ".join(names[:MOST_MODELS])
+        yield f"    stays as release {release} made it, until models_move names it: {shown}{more}"
 
 
 def _size(model: Any) -> str:

@@ -242,21 +242,21 @@ def test_a_gate_explains_a_deployment_that_cannot_get_ready(cluster: Cluster) ->
 def test_an_administrator_passes_preflight_and_a_stranger_does_not(
     cluster: Cluster, embedded_cluster: EmbeddedCluster
 ) -> None:
-    def found(by: Cluster) -> tuple[set[str], set[str]]:
-        plan, outcome = examine.examine(by, SETTINGS, RenderResult([], [], []), helm=helm, crd_source=source)
-        unknown = {result.check.code for result in outcome.results if result.status == "unknown"}
-        assert plan["ownership"]["cert_manager"] == "managed"
-        return {finding.code for finding in outcome.findings}, unknown
+    def look(by: Cluster) -> tuple[set[str], set[str]]:
+        found = examine.examine(by, SETTINGS, RenderResult([], [], []), helm=helm, crd_source=source)
+        unknown = {result.check.code for result in found.outcome.results if result.status == "unknown"}
+        assert found.plan["ownership"]["cert_manager"] == "managed"
+        return {finding.code for finding in found.outcome.findings}, unknown
 
     helm = str(embedded_cluster.tools / "bin" / "helm")
     source = examine.CrdSource(embedded_cluster.tools / "crds")
-    assert found(cluster) == (set(), set())
+    assert look(cluster) == (set(), set())
     stranger = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "stranger", "namespace": SPACE}}
     apply(cluster, [stranger])
     path = f"/api/v1/namespaces/{SPACE}/serviceaccounts/stranger/token"
     token = cluster.request("POST", path, body={"spec": {}}, subject="get a token")["status"]["token"]
     other = as_user(embedded_cluster, {"token": token})
-    codes, unknown = found(other)
+    codes, unknown = look(other)
     assert codes == {"IP-PRE-004", "IP-PRE-006"}
     assert {"IP-PRE-010", "IP-PRE-050"} <= unknown
     result = apply(other, [secret()])

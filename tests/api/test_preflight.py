@@ -110,7 +110,7 @@ def look(cluster: Cluster, own: EmbeddedCluster) -> outcome.Outcome:
     )
     settings = {"platform_release": "3.4", "provider": "generic"}
     helm, source = str(own.tools / "bin" / "helm"), examine.CrdSource(own.tools / "crds")
-    return examine.examine(cluster, settings, RenderResult([model], [], []), helm=helm, crd_source=source)[1]
+    return examine.examine(cluster, settings, RenderResult([model], [], []), helm=helm, crd_source=source).outcome
 
 
 def test_what_stands_in_the_way_is_found(own: EmbeddedCluster) -> None:

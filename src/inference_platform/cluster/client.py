@@ -28,6 +28,7 @@ from inference_platform.cluster import errors, redact
 from inference_platform.cluster.errors import ClusterUnreachable, CredentialsRejected, UnknownKind
 from inference_platform.cluster.kubeconfig import Access, Credential
 from inference_platform.cluster.kubeconfig import load as load_kubeconfig
+from inference_platform.cluster.objects import Ref
 
 FIELD_MANAGER = "inference-platform"
 APPLY = "application/apply-patch+yaml"  # the server takes JSON as well: JSON is YAML
@@ -315,6 +316,18 @@ class Cluster:
             subject=f"update {obj['kind']} {_place(namespace, name)}",
         )
         return answer
+
+    def patch_status(self, ref: Ref, status: Mapping[str, Any]) -> None:
+        """JSON merge patch of the status: its fields are set, or removed where they are None."""
+        resource = self.resource(ref.api_version, ref.kind)
+        self.request(
+            "PATCH",
+            f"{resource.path(ref.namespace, ref.name)}/status",
+            body={"status": dict(status)},
+            query={"fieldManager": FIELD_MANAGER},
+            content_type="application/merge-patch+json",
+            subject=f"update the status of {ref}",
+        )
 
     def replace(self, obj: Object) -> Object:
         """Writes an object back; a 409 Conflict when it changed since it was read."""

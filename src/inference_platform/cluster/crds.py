@@ -20,7 +20,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -51,12 +51,14 @@ class CrdFile:
     sha256          of the file; what the live CRD's annotation is compared with
     read            gives the file's content (bytes); raises CrdFileError
     only_if_absent  leave an existing CRD alone, whoever made it
+    shared_with     a field manager whose values give way to ours: an operator that this installer brings too
     """
 
     name: str
     sha256: str
     read: Callable[[], bytes] = field(compare=False)
     only_if_absent: bool = False
+    shared_with: str = ""
 
 
 def locate(
@@ -66,19 +68,23 @@ def locate(
     directory: str | Path | None = None,
     mirror: str | None = None,
     cache: str | Path | None = None,
+    shared_with: str = "",
 ) -> list[CrdFile]:
     """The CRD files of one set of the lock.
 
     files      entries of the plan: {name, url, sha256, only_if_absent?}
+    shared_with  as of `CrdFile`, for all of them
     directory  when given, files are `<directory>/<set>/<name>.json` or `.yaml`, not verified (the directory
                holds another build of the same CRDs)
     mirror     base URL under which files lie at `<host>/<path>` of their URL; tried before the URL itself
     cache      folder for downloaded files, by sha256; default `$XDG_CACHE_HOME/inference-platform/crds`
     """
-    if directory:
-        return [_from_directory(Path(directory) / set_name, entry) for entry in files]
     folder = Path(cache) if cache else _default_cache()
-    return [_from_lock(entry, mirror, folder) for entry in files]
+    found = [
+        _from_directory(Path(directory) / set_name, entry) if directory else _from_lock(entry, mirror, folder)
+        for entry in files
+    ]
+    return [replace(file, shared_with=shared_with) for file in found]
 
 
 def apply_crds(
@@ -137,10 +143,24 @@ def _apply_one(
         return ObjectError(ref, _dropped_message(ref, dropped, wanted))
     if live is not None and (newer := newer_bundle(wanted, live)):
         return ObjectError(ref, _downgrade_message(ref, newer, bundle_of(wanted)))
-    after = cluster.apply(wanted, force=force, dry_run=check)
+    after = _apply_over(cluster, wanted, crd.shared_with, force=force, check=check)
     if live is not None and same_content(live, after):
         return None
     return Change(ref, UPDATE, before=_outline(live) if live else None, after=_outline(after))
+
+
+def _apply_over(cluster: Cluster, wanted: Object, shared_with: str, *, force: bool, check: bool) -> Object:
+    """Applies a CRD; fields that only ``shared_with`` owns are taken.
+
+    The operators of the platform apply CRDs that we bring before them. In an upgrade the older one still holds the
+    values of its release (observed-operators.md 3.5), and the newer one will hold ours.
+    """
+    try:
+        return cluster.apply(wanted, force=force, dry_run=check)
+    except errors.Conflict as error:
+        if {field.manager for field in error.fields()} != {shared_with}:
+            raise
+    return cluster.apply(wanted, force=True, dry_run=check)
 
 
 def dropped_versions(wanted: Object, live: Object) -> list[str]:

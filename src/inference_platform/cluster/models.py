@@ -32,6 +32,7 @@ from inference_platform.cluster.objects import Object, Ref
 from inference_platform.cluster.readiness import STOP_ANNOTATION
 from inference_platform.cluster.selection import Choice, model_of
 from inference_platform.models.choice import means, unknown
+from inference_platform.models.kept import notes_of
 
 SELECTOR = "inference-platform.io/layer=models"
 WORKERS = 16
@@ -134,6 +135,7 @@ def apply_models(
                     cluster, pull_secret.name, batch.namespaces, content, check=check, workers=workers
                 )
             )
+        batch.move()
         batch.write(pool)
         batch.remove(surplus, pool)
     return batch.result
@@ -284,6 +286,29 @@ class _Batch:
                     text = f"{ref}: not applied, because its namespace could not be made (see above)."
                     self.result.errors.append(ObjectError(ref, text))
         self._leave_out(lambda ref: ref.namespace in namespaces)
+
+    def move(self) -> None:
+        """Takes from the status of models the presets of another release that they keep to.
+
+        KServe then chooses those of its own release and notes them (platform.md 1.11).
+        """
+        for group in self._groups:
+            for ref in map(Ref.of, group):
+                live = self._live.get(ref)
+                if ref.kind == KIND and isinstance(live, dict) and means(self._choice.move, ref.place):
+                    self._forget_presets(ref, live)
+
+    def _forget_presets(self, ref: Ref, live: Object) -> None:
+        old = [name for name, preset in notes_of(live).items() if not preset.startswith(self._choice.presets)]
+        if not old or _is_dying(live):
+            return
+        self.result.changes.append(Change(ref, UPDATE, note="goes over to the presets of this release"))
+        if self._check:
+            return
+        try:
+            self._cluster.patch_status(ref, {"annotations": dict.fromkeys(old)})
+        except errors.ClusterError as error:
+            self.result.errors.append(ObjectError(ref, str(error)))
 
     def write(self, pool: ThreadPoolExecutor) -> None:
         """All other objects, kind by kind."""

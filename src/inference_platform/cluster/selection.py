@@ -37,6 +37,8 @@ class Choice:
     removals  how many models may be removed at once; None: the built-in limit, -1: any number
     absent    ids that the inventory itself wants removed: they count for no limit
     recreate  names or ids of models that may be deleted and made anew when they cannot be changed
+    move      names or ids of models that shall go over to the presets of the release
+    presets   what the names of these presets begin with
     """
 
     only: frozenset[str] = frozenset()
@@ -44,6 +46,8 @@ class Choice:
     removals: int | None = None
     absent: frozenset[str] = frozenset()
     recreate: frozenset[str] = frozenset()
+    move: frozenset[str] = frozenset()
+    presets: str = ""
 
     def covers(self, model: str | None) -> bool:
         """Whether this id is to be acted on; None, which is no model, only where all are."""

@@ -60,6 +60,7 @@ READS: tuple[Read, ...] = (
     Read("claims", "v1", "PersistentVolumeClaim", metadata_only=True),
     Read("subscriptions", "operators.coreos.com/v1alpha1", "Subscription"),
     Read("cluster_versions", "config.openshift.io/v1", "ClusterVersion"),
+    Read("services", "serving.kserve.io/v1alpha2", "LLMInferenceService"),
     Read("leader_worker_sets", "leaderworkerset.x-k8s.io/v1", "LeaderWorkerSet", metadata_only=True),
     Read(ENGINES, _ENGINES, "AWSKubernetesEngine"),
     Read(ENGINES, _ENGINES, "AzureKubernetesEngine"),
@@ -128,18 +129,18 @@ def _helm(explicit: str | None) -> tuple[str, str] | None:
 # ---- models -----------------------------------------------------------------------------------------------
 
 
-def changing_models(cluster: Cluster, objects: Iterable[Object], pods: Iterable[Object]) -> set[tuple[str, str]]:
+def changing_models(
+    objects: Iterable[Object], services: Iterable[Object], pods: Iterable[Object]
+) -> set[tuple[str, str]]:
     """Namespace and name of models whose running pods are replaced when the objects are applied.
 
-    objects  rendered ones, LLMInferenceServices among them
-    pods     as `look` found them; when none belongs to a model, nothing is asked of the cluster
+    objects   rendered ones, LLMInferenceServices among them
+    services  LLMInferenceServices as `look` found them
+    pods      as `look` found them
     """
     wanted = {_key(item): item for item in objects if item["kind"] == _SERVICE}
     running = wanted.keys() & {_model_of(pod) for pod in pods}
-    if not running:
-        return set()
-    api_version = next(iter(wanted.values()))["apiVersion"]
-    live = {_key(item): item for item in cluster.list(api_version, _SERVICE)}
+    live = {_key(item): item for item in services}
     return {
         key
         for key in running & live.keys()

@@ -68,7 +68,8 @@ class RenderResult:
     stands beside it, then routes. ``entries`` are the completed entries of ``models``, in
     the same order. ``absent`` are the ids (namespace/name) of models that the inventory
     wants removed. ``mirrored`` says of each image that was pointed at the mirror what it
-    was before. Models with an error have neither object nor summary.
+    was before. ``written`` are the variables that ``render_inventory`` was given, to render
+    them once more. Models with an error have neither object nor summary.
     """
 
     objects: list[dict[str, Any]]
@@ -77,6 +78,7 @@ class RenderResult:
     entries: list[dict[str, Any]] = field(default_factory=list)
     absent: list[str] = field(default_factory=list)
     mirrored: dict[str, str] = field(default_factory=dict)
+    written: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def ids(self) -> list[str]:
@@ -98,16 +100,20 @@ def render(
     profiles: Mapping[str, Any] | None = None,
     groups: Sequence[Any] | None = None,
     routes: Sequence[Any] | None = None,
+    kept: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> RenderResult:
     """Objects for the models of an inventory.
 
     ``entries``, ``defaults``, ``profiles``, ``groups`` and ``routes`` are what the user
     wrote (``models``, ``model_defaults``, ``model_profiles``, ``traffic_groups``,
-    ``model_routes``); ``platform`` is the plan as plain data. All findings are reported
+    ``model_routes``); ``platform`` is the plan as plain data. ``kept`` has, by id, the
+    ``serving`` of models that stay written for another release. All findings are reported
     at once.
     """
     findings, reading = _reading(entries, defaults, profiles, sources)
-    subjects = [_subject(index, entry, platform) for index, entry in reading.entries(entries)]
+    subjects = [
+        _subject(index, entry, _platform_of(entry, platform, kept or {})) for index, entry in reading.entries(entries)
+    ]
     present = [subject for subject in subjects if not _is_absent(subject)]
     gone = [subject for subject in subjects if _is_absent(subject) and subject.index not in reading.mended]
     inventory = reading.inventory(present, groups or (), routes or (), platform)
@@ -141,10 +147,13 @@ def render(
 
 
 def render_inventory(
-    settings: Mapping[str, Any], platform: Mapping[str, Any], sources: Sources | None = None
+    settings: Mapping[str, Any],
+    platform: Mapping[str, Any],
+    sources: Sources | None = None,
+    kept: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> RenderResult:
     """``render`` for the variables of an inventory, with the model files that ``sources`` found."""
-    return render(
+    result = render(
         _entries(settings, sources),
         settings.get(DEFAULTS),
         platform,
@@ -152,7 +161,10 @@ def render_inventory(
         profiles=settings.get(PROFILES),
         groups=settings.get(GROUPS),
         routes=settings.get(ROUTES),
+        kept=kept,
     )
+    names = (MODELS, DEFAULTS, PROFILES, GROUPS, ROUTES)
+    return replace(result, written={name: settings[name] for name in names if name in settings})
 
 
 def check_schema(settings: Mapping[str, Any], sources: Sources | None = None) -> list[Finding]:
@@ -181,6 +193,14 @@ def _reading(
     findings = PlacedFindings(entries, layers, sources)
     findings.add_mistakes_of_layers()
     return findings, Reading(layers, findings)
+
+
+def _platform_of(
+    entry: Mapping[str, Any], platform: Mapping[str, Any], kept: Mapping[str, Mapping[str, Any]]
+) -> Mapping[str, Any]:
+    """The plan as a model has it: with the ``serving`` of another release where it stays with that."""
+    serving = kept.get(f"{entry['namespace']}/{entry['name']}") if kept else None
+    return platform if serving is None else {**platform, "serving": serving}
 
 
 def _subject(index: int, entry: Mapping[str, Any], platform: Mapping[str, Any]) -> Subject:

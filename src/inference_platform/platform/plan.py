@@ -42,7 +42,8 @@ class Plan:
     ``engine_line`` and ``engine`` are None without a cloud manager. ``images`` are full
     references by digest. ``crds`` holds, per set, the version and the files (name, url,
     sha256, and only_if_absent where the CRD must be left alone if present) of every set
-    that a layer applies or a gate asks for. ``gates`` holds the resolved checks per layer.
+    that a layer applies or a gate asks for, and ``shared_with`` where an operator of the
+    platform applies them too: its field manager. ``gates`` holds the resolved checks per layer.
     ``gateway`` is the gateway of the models, the platform's or one of the user's (its
     ``ownership``): name and namespace, listeners, certificate, who may attach routes; then the
     load balancer that the provider is asked for: the ``condition`` that proves it,

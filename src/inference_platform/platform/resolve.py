@@ -7,7 +7,7 @@ The rules of ownership follow what the real cloud managers were seen to do
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from inference_platform.catalog.load import Catalog, CatalogError, holds, load
@@ -254,11 +254,7 @@ def ownership_choices(settings: Mapping[str, Any], catalog: Catalog | None = Non
 
 def _plan(choice: _Choice, catalog: Catalog) -> Plan:
     release = choice.release
-    namespaces = {
-        name: namespace
-        for name, namespace in {**release["namespaces"], **choice.olm.get("namespaces", {})}.items()
-        if name != "cloud_manager" or has_engine(choice.line)
-    }
+    namespaces = _namespaces(choice)
     made = _made_namespaces(choice, namespaces)
     layers = _layers(choice, catalog, namespaces)
     crds = _crds(choice, catalog)
@@ -299,6 +295,15 @@ def _plan(choice: _Choice, catalog: Catalog) -> Plan:
             if "namespace_labels" in operator
         },
     )
+
+
+def _namespaces(choice: _Choice) -> dict[str, str]:
+    """The namespaces of the platform by what they are for."""
+    return {
+        name: namespace
+        for name, namespace in {**choice.release["namespaces"], **choice.olm.get("namespaces", {})}.items()
+        if name != "cloud_manager" or has_engine(choice.line)
+    }
 
 
 def _made_namespaces(choice: _Choice, namespaces: Mapping[str, str]) -> list[str]:
@@ -411,6 +416,9 @@ def _crds(choice: _Choice, catalog: Catalog) -> dict[str, dict[str, Any]]:
         name: {"version": version, "files": [dict(file) for file in catalog.crds[name][version]]}
         for name, version in sorted(versions.items())
     }
+    for entry in (entry for layer in catalog.layers for entry in layer.get("crds", []) if "shared_with" in entry):
+        if entry["set"] in sets:
+            sets[entry["set"]]["shared_with"] = entry["shared_with"]
     engine = catalog.providers[choice.provider].get("engine")
     if engine and "cloud-manager" in sets:
         wanted = f"{engine['plural']}.infrastructure.opendatahub.io"
@@ -456,6 +464,12 @@ def _gateway_condition(choice: _Choice, catalog: Catalog) -> str:
     if choice.gateway["ownership"] == gateway.EXTERNAL:
         return PROGRAMMED
     return str(catalog.providers[choice.provider]["gateway"]["condition"])
+
+
+def serving_of(settings: Mapping[str, Any], release: str, catalog: Catalog | None = None) -> dict[str, Any]:
+    """How models are written for another release of the catalogue: ``Plan.serving`` with its facts."""
+    catalog = catalog or load()
+    return _serving(replace(_choose(settings, catalog), release=catalog.releases[release]), catalog)
 
 
 def _serving(choice: _Choice, catalog: Catalog) -> dict[str, Any]:

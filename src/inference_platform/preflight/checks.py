@@ -447,6 +447,33 @@ _report(ownership.TAKEN_BY_FORCE, "The cloud manager takes nothing over by force
 _report(ownership.OPERATOR_CRD, "CRDs that an operator must bring are its own")
 
 
+# ---- upgrades ---------------------------------------------------------------------------------------------
+
+
+@check("IP-PRE-090", "The platform is not taken back to an older release", reads=["deployments"])
+def no_downgrade(scene: Scene) -> Iterator[Objection]:
+    """Nothing takes 3.5 back to 3.4: two operators would reconcile one Kserve, and stored objects lose fields
+    (platform.md 1.11 and 9)."""
+    name, namespace = _OPERATOR, scene.plan["namespaces"]["operator"]
+    for item in scene.seen.of("deployments"):
+        if item["metadata"]["name"] != name or item["metadata"].get("namespace") != namespace:
+            continue
+        shown = labels_of(item).get("app.kubernetes.io/version", "")
+        numbers = data.version_of(shown)
+        if numbers and data.is_newer(numbers, scene.plan["release"]):
+            installed = ".".join(map(str, numbers[:2]))
+            yield Objection(
+                f"platform_release ({scene.plan['release']})",
+                f"{installed}, which is installed, or newer",
+                f"{scene.plan['release']}, and {place(item)} of {shown}",
+                f'Set platform_release: "{installed}". An older release would leave two operators at odds over KServe, '
+                "and objects without the fields that the newer one stored; it needs a cluster of its own.",
+            )
+
+
+_OPERATOR = "rhai-operator"
+
+
 # ---- what the cloud manager would do ----------------------------------------------------------------------
 
 

@@ -7,17 +7,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from inference_platform import platform
+from inference_platform import catalog, platform
 from inference_platform.cluster import crds, survey
 from inference_platform.cluster.client import Cluster
 from inference_platform.findings import Finding
 from inference_platform.mirror import mirrored
 from inference_platform.models import RenderResult, capacity
-from inference_platform.platform.resolve import ownership_choices, setting
+from inference_platform.models.choice import means
+from inference_platform.models.kept import releases_of_models
+from inference_platform.models.pipeline import render_inventory
+from inference_platform.platform.resolve import ownership_choices, serving_of, setting
 from inference_platform.preflight import data, detection, gateway_checks, outcome, ownership
 from inference_platform.preflight.ownership import Decision, Question
 from inference_platform.preflight.registry import Scene
 from inference_platform.preflight.snapshot import Snapshot, annotations_of
+from inference_platform.sources import Sources
 
 Where = Callable[[Any, str], str]
 
@@ -34,6 +38,21 @@ class CrdSource:
     cache: str | Path | None = None
 
 
+@dataclass(frozen=True)
+class Examination:
+    """What a preflight comes to.
+
+    plan      plain data, resolved for what the cluster has
+    rendered  the models; those of ``kept`` written for the release that they are of
+    kept      id -> release of models that stay as an earlier release made them
+    """
+
+    plan: dict[str, Any]
+    outcome: outcome.Outcome
+    rendered: RenderResult
+    kept: dict[str, str]
+
+
 def examine(
     cluster: Cluster,
     settings: Mapping[str, Any],
@@ -42,12 +61,14 @@ def examine(
     helm: str | None = None,
     crd_source: CrdSource = CrdSource(),
     where: Where | None = None,
-) -> tuple[dict[str, Any], outcome.Outcome]:
-    """The plan as plain data, resolved for what the cluster has, and what the checks found.
+    sources: Callable[[], Sources] = Sources,
+) -> Examination:
+    """Looks at a cluster and decides.
 
     settings  those of the inventory; ``ownership`` may say auto
     rendered  the models
     where     gives the place of a model's field in the inventory
+    sources   reads the inventory once more, when models have to be rendered again
     """
     entries = data.load()
     first = platform.resolve(settings).to_dict()
@@ -57,6 +78,14 @@ def examine(
     plan = first
     if resolved != first["ownership"]:
         plan = platform.resolve({**settings, "ownership": resolved}).to_dict()
+    older = releases_of_models(seen.of("services"), plan["release"], catalog.load().releases)
+    moved = {model for model in older if means(setting(settings, "models_move"), model)}
+    kept = {model: release for model, release in older.items() if model not in moved}
+    late: list[Finding] = []
+    if kept:
+        again = _render_again(settings, plan, kept, rendered, sources())
+        late = [finding for finding in again.findings if finding not in rendered.findings]
+        rendered = again
     installed = seen.namespace(plan["namespaces"]["applications"]) is not None
     scene = Scene(
         seen,
@@ -68,8 +97,21 @@ def examine(
         installed,
     )
     _ask(cluster, settings, scene, crd_source)
-    others = _capacity(cluster, seen, plan, rendered, where)
-    return plan, outcome.run(scene, _version(seen), others)
+    others = late + _capacity(seen, plan, rendered, moved, where)
+    return Examination(plan, outcome.run(scene, _version(seen), others), rendered, kept)
+
+
+def _render_again(
+    settings: Mapping[str, Any],
+    plan: Mapping[str, Any],
+    kept: Mapping[str, str],
+    rendered: RenderResult,
+    sources: Sources,
+) -> RenderResult:
+    serving = {release: serving_of(settings, release) for release in set(kept.values())}
+    return render_inventory(
+        rendered.written, plan, sources, kept={model: serving[release] for model, release in kept.items()}
+    )
 
 
 def decide(
@@ -152,10 +194,12 @@ def _an_image(plan: Mapping[str, Any]) -> str:
 
 
 def _capacity(
-    cluster: Cluster, seen: Snapshot, plan: Mapping[str, Any], rendered: RenderResult, where: Where | None
+    seen: Snapshot, plan: Mapping[str, Any], rendered: RenderResult, moved: Iterable[str], where: Where | None
 ) -> list[Finding]:
     if {"nodes", "pods"} & seen.unseen.keys():
         return []
+    changing = survey.changing_models(rendered.objects, seen.of("services"), seen.of("pods"))
+    changing |= {(namespace, name) for namespace, _, name in (model.partition("/") for model in moved)}
     return capacity.check(
         rendered.models,
         seen.of("nodes"),
@@ -163,7 +207,7 @@ def _capacity(
         plan["serving"]["gpu"],
         where,
         objects=rendered.objects,
-        changing=survey.changing_models(cluster, rendered.objects, seen.of("pods")),
+        changing=changing,
     ).findings
 
 

@@ -102,6 +102,19 @@ def test_a_crd_of_another_manager_with_other_content_is_an_error(api: FakeApi, c
     assert summary(result.changes) == {"create": 1}
 
 
+@pytest.mark.parametrize("owner", ["platform.opendatahub.io", "kubectl"])
+def test_only_an_operator_that_shares_a_crd_gives_way(api: FakeApi, cluster: Cluster, folder: Path, owner: str) -> None:
+    api.put(crd(versions=("v1", "v2")))
+    causes = [{"reason": "FieldManagerConflict", "message": f'conflict with "{owner}"', "field": ".spec.versions"}]
+    api.fail("PATCH", NAME, 409, "Apply failed with 1 conflict", details={"causes": causes})
+    files = crds.locate("set", [{"name": NAME}], directory=folder, shared_with="platform.opendatahub.io")
+    result = crds.apply_crds(cluster, files)
+    forced = [request.query["force"] for request in api.requests if request.method == "PATCH"]
+    assert forced == (["false"] if owner == "kubectl" else ["false", "true"])
+    assert bool(result.errors) == (owner == "kubectl")
+    assert summary(result.changes) == ({} if owner == "kubectl" else {"update": 1})
+
+
 def test_crd_objects_are_compared_by_their_own_hash(cluster: Cluster) -> None:
     assert crds.apply_crds(cluster, [crd()]).changed
     assert not crds.apply_crds(cluster, [crd()]).changed

@@ -388,3 +388,36 @@ def test_what_may_change_is_not_refused() -> None:
     )
     assert [item.path for item in changed] == ["spec.prefill.parallelism"]
     assert fixed_fields(route("r", "m"), route("r", "m")) == []
+
+
+def keeping(obj: dict[str, Any], version: str) -> dict[str, Any]:
+    """A model as KServe marks it with the preset it keeps to."""
+    note = {"serving.kserve.io/config-llm-template": f"{version}-kserve-config-llm-template", "other": "stays"}
+    return {**obj, "status": {"annotations": note}}
+
+
+@pytest.mark.parametrize(
+    ("version", "named", "moved"),
+    [("v3-4-4", "m0", True), ("v3-4-4", "team/m0", True), ("v3-5-0", "m0", False), ("v3-4-4", "m1", False)],
+)
+def test_a_model_that_moves_forgets_the_presets_of_the_old_release(
+    api: FakeApi, cluster: Cluster, version: str, named: str, moved: bool
+) -> None:
+    wanted = [*models(1), model("m1")]
+    apply_models(cluster, wanted)
+    api.put(keeping(api.stored("LLMInferenceService", "m0", "team"), version))
+    api.fail("PATCH", "/m0/status$", 200)
+    api.requests.clear()
+    choice = Choice(move=frozenset({named}), presets="v3-5-0-kserve-")
+    predicted = apply_models(cluster, wanted, choice=choice, check=True)
+    assert api.writes() == []
+    result = apply_models(cluster, wanted, choice=choice)
+    assert result.errors == []
+    assert (
+        result.outcome()
+        == predicted.outcome()
+        == {"team/m0": "changed" if moved else "unchanged", "team/m1": "unchanged"}
+    )
+    bodies = [request.body for request in api.requests if request.path.endswith("/status")]
+    forgotten = {"status": {"annotations": {"serving.kserve.io/config-llm-template": None}}}
+    assert bodies == ([forgotten] if moved else [])

@@ -218,16 +218,12 @@ def pod_of(model: str) -> dict[str, object]:
         ({"parallelism": {"tensor": 2}}, True),
     ],
 )
-def test_models_whose_pods_are_replaced_are_known_before(
-    api: FakeApi, cluster: Cluster, change: dict[str, object], replaces: bool
-) -> None:
-    api.kinds.append((SERVING, "LLMInferenceService", "llminferenceservices", True))
-    api.put(service("m", prefill={"replicas": 1}))
+def test_models_whose_pods_are_replaced_are_known_before(change: dict[str, object], replaces: bool) -> None:
+    live = service("m", prefill={"replicas": 1})
     wanted = service("m", **{"prefill": {"replicas": 1}, **change})
-    assert survey.changing_models(cluster, [wanted], [pod_of("m")]) == ({("team", "m")} if replaces else set())
+    assert survey.changing_models([wanted], [live], [pod_of("m")]) == ({("team", "m")} if replaces else set())
 
 
-def test_nothing_is_asked_about_models_without_pods(api: FakeApi, cluster: Cluster) -> None:
-    new = service("new", model={"uri": "hf://c/d"})
-    assert survey.changing_models(cluster, [new], [pod_of("other"), {"metadata": {"name": "x"}}]) == set()
-    assert [request.path for request in api.requests if request.path.startswith("/apis/serving")] == []
+def test_models_without_pods_replace_none() -> None:
+    new, live = service("m", model={"uri": "hf://c/d"}), service("m")
+    assert survey.changing_models([new], [live], [pod_of("other"), {"metadata": {"name": "x"}}]) == set()

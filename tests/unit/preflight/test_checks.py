@@ -326,6 +326,13 @@ def a_crd_of_lws_that_the_operator_did_not_bring(world: World) -> None:
     world.add("crds", *crds("lws", managedFields=[{"manager": "kubectl"}]))
 
 
+@case("IP-PRE-090")
+def an_older_release(world: World) -> None:
+    operator = deployment("rhai-operator", "redhat-ods-operator", "manager", "operator@sha256:0",
+                          labels={"app.kubernetes.io/version": "3.5.0"})  # fmt: skip
+    world.add("deployments", operator)
+
+
 def gateway(*listeners: dict[str, Any]) -> dict[str, Any]:
     return named("Gateway", "mine", "edge", spec={"listeners": list(listeners)})
 
