@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 from typing import Any, ClassVar
 
 from ansible.errors import AnsibleActionFail
@@ -13,6 +12,7 @@ from ansible_collections.inference.platform.plugins.plugin_utils.live import Wai
 from ansible_collections.inference.platform.plugins.plugin_utils.platform_action import (
     CONNECTION,
     PlatformAction,
+    credentials,
     quantity,
     result_of,
 )
@@ -30,6 +30,7 @@ class ActionModule(PlatformAction):
         "rendered": {"type": "path", "required": True},
         "platform": {"type": "dict", "required": True},
         "pull_secret_file": {"type": "path"},
+        "pull_secret_from": {"type": "dict"},
         "prune": {"type": "bool", "default": True},
         "only": {"type": "list", "elements": "str", "default": []},
         "delete": {"type": "str", "default": ""},
@@ -50,13 +51,14 @@ class ActionModule(PlatformAction):
             move=frozenset(arguments["move"]),
             presets=platform["serving"]["presets"]["prefix"],
         )
-        secret = arguments["pull_secret_file"]
+        name = platform["serving"]["pull_secret"]
+        source = credentials(arguments["pull_secret_file"], arguments["pull_secret_from"])
         line, began = Waiting(Display()), time.monotonic()
         result = models.apply_models(
             self.connect(arguments, workers=models.WORKERS),
             rendered.objects,
             choice=choice,
-            pull_secret=models.PullSecret(platform["pull_secret"]["name"], Path(secret)) if secret else None,
+            pull_secret=models.PullSecret(name, source) if name else None,
             check=self.check,
             on_progress=lambda what, done, total: line.count(
                 time.monotonic() - began, "applying", f"{what}, {done} of {total}"

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 from ansible_collections.inference.platform.plugins.plugin_utils.platform_action import (
     CONNECTION,
     PlatformAction,
+    credentials,
     quantity,
     result_of,
 )
@@ -19,14 +20,15 @@ class ActionModule(PlatformAction):
         **CONNECTION,
         "name": {"type": "str", "required": True},
         "namespaces": {"type": "list", "elements": "str", "required": True},
-        "file": {"type": "path", "required": True},
+        "file": {"type": "path"},
+        "from_secret": {"type": "dict"},
     }
 
     def perform(self, arguments: dict[str, Any]) -> dict[str, Any]:
         from inference_platform.cluster import secrets
 
         namespaces = arguments["namespaces"]
-        outcome = secrets.apply_pull_secret(
-            self.connect(arguments), arguments["name"], namespaces, arguments["file"], check=self.check
-        )
+        cluster = self.connect(arguments)
+        content = secrets.read_credentials(cluster, credentials(arguments["file"], arguments["from_secret"]))
+        outcome = secrets.apply_pull_secret(cluster, arguments["name"], namespaces, content, check=self.check)
         return result_of([outcome], unchanged=f"pull secret as wanted in {quantity(len(namespaces), 'namespace')}")

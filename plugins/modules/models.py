@@ -15,8 +15,14 @@ description:
   - Does not wait; M(inference.platform.models_ready) does.
 options:
   pull_secret_file:
-    description: File in the form of Docker's config.json, for the namespaces of the models. Empty when none is needed.
+    description:
+      - File in the form of Docker's config.json, for the namespaces of the models. Empty takes O(pull_secret_from).
     type: path
+  pull_secret_from:
+    description:
+      - Secret of type kubernetes.io/dockerconfigjson that has the credentials, with C(namespace) and C(name).
+      - Without it and O(pull_secret_file) the content is in E(DOCKER_AUTH_CONFIG), if a pull secret is needed.
+    type: dict
   prune:
     description: Remove models that this installer applied and that are not in the inventory.
     type: bool

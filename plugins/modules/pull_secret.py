@@ -8,7 +8,7 @@ module: pull_secret
 short_description: Copy the pull secret into namespaces
 version_added: 0.1.0
 description:
-  - Reads the file itself, so that the credentials are in no argument, fact, diff or message.
+  - Reads the credentials itself, so that they are in no argument, fact, diff or message.
 options:
   name:
     description: Name of the Secret.
@@ -20,9 +20,13 @@ options:
     elements: str
     required: true
   file:
-    description: File in the form of Docker's config.json.
+    description: File in the form of Docker's config.json. Empty takes O(from_secret).
     type: path
-    required: true
+  from_secret:
+    description:
+      - Secret of type kubernetes.io/dockerconfigjson that has the credentials, with C(namespace) and C(name).
+      - Without it and O(file) the content is in E(DOCKER_AUTH_CONFIG).
+    type: dict
 notes:
   - Supports check mode and diff.
 extends_documentation_fragment:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any, ClassVar
 
 from ansible.errors import AnsibleActionFail
@@ -111,6 +112,16 @@ def result_of(outcomes: Iterable[Any], unchanged: str, *, diff: bool = True) -> 
     if errors:
         result.update(failed=True, msg="\n".join(errors))
     return result
+
+
+def credentials(file: str | None, secret: Mapping[str, str] | None) -> Any:
+    """Where the content of the pull secret is (``inference_platform.cluster.secrets.Credentials``).
+
+    ``secret`` has namespace and name. With neither it is in the environment.
+    """
+    from inference_platform.cluster.secrets import Credentials
+
+    return Credentials(Path(file) if file else None, (secret["namespace"], secret["name"]) if secret else None)
 
 
 def count_of(changes: Iterable[Any]) -> str:

@@ -180,7 +180,7 @@ def test_the_pull_secret_is_rotated(cluster: Cluster, tmp_path: Path) -> None:
     path = tmp_path / "pull.json"
     for password, changed in (("YTpi", True), ("YTpi", False), ("YTpj", True)):
         path.write_text(json.dumps({"auths": {"registry.example.org": {"auth": password}}}))
-        assert secrets.apply_pull_secret(cluster, "pull", [SPACE], path).changed is changed
+        assert secrets.apply_pull_secret(cluster, "pull", [SPACE], path.read_bytes()).changed is changed
 
 
 def crd_file(tmp_path: Path, versions: tuple[str, ...], stored: str) -> crds.CrdFile:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -80,6 +81,114 @@ def test_no_other_object_holds_it(aws: Installation, words: list[str]) -> None:
     items = aws.cluster.objects(",".join(sorted(kinds)))
     holders = {(item["kind"], item["metadata"]["name"]) for item in items if found_in(json.dumps(item), words)}
     assert holders == {("Secret", NAME)}
+
+
+# ---- every pod, and other credentials ---------------------------------------------------------------------
+
+
+def test_every_pod_of_the_platform_and_of_models_may_pull_with_it(aws: Installation) -> None:
+    spaces = {
+        item["metadata"]["namespace"] for item in aws.cluster.objects("secrets") if item["metadata"]["name"] == NAME
+    }
+    assert {"models", "redhat-ods-applications", "cert-manager"} <= spaces
+    pods = [item for item in aws.cluster.objects("pods") if item["metadata"]["namespace"] in spaces]
+    assert len(pods) > 10
+    without = [
+        f"{pod['metadata']['namespace']}/{pod['metadata']['name']}"
+        for pod in pods
+        if NAME not in [item["name"] for item in pod["spec"].get("imagePullSecrets", [])]
+    ]
+    assert without == []
+
+
+@pytest.fixture(scope="module")
+def restored(aws: Installation) -> Iterator[None]:
+    """Ends with the credentials that the cluster had before."""
+    yield
+    assert aws.again("--tags", "namespaces,models").exit_code == 0
+
+
+@pytest.mark.usefixtures("restored")
+def test_changed_credentials_reach_every_copy_with_one_write_each(aws: Installation, tmp_path: Path) -> None:
+    file, changed = tmp_path / "auth.json", other_credentials("first")
+    file.write_text(changed, encoding="utf-8")
+    copies = set(contents(aws))
+    mark = aws.audit_mark()
+    run = aws.again("--tags", "namespaces,models", "--diff", variables={"pull_secret_file": str(file)})
+    assert run.exit_code == 0, run.output
+    assert set(contents(aws).values()) == {changed}
+    writes = [request for request in mark.installer_requests() if request.is_write]
+    assert sorted(request.uri.split("?")[0] for request in writes) == sorted(
+        f"/api/v1/namespaces/{space}/secrets/{NAME}" for space in copies
+    )
+    assert found_in(run.output, words_of(changed)) == []
+    mark = aws.audit_mark()
+    assert aws.again("--tags", "namespaces,models", variables={"pull_secret_file": str(file)}).recap["changed"] == 0
+    assert mark.installer_writes() == []
+
+
+@pytest.mark.usefixtures("restored")
+def test_credentials_are_taken_from_a_secret_of_the_cluster_and_shown_nowhere(aws: Installation) -> None:
+    content = other_credentials("second")
+    put_source(aws, content)
+    source = {"pull_secret_file": "", "pull_secret_from": {"namespace": "vault", "name": "registry"}}
+    run = aws.again("--tags", "namespaces,models", "--diff", "-vvv", variables=source)
+    assert run.exit_code == 0, run.output
+    assert set(contents(aws).values()) == {content}
+    put_source(aws, other_credentials("third"))
+    run_of_rotation = aws.again("--tags", "namespaces,models", variables=source)
+    assert run_of_rotation.recap["changed"] > 0
+    assert set(contents(aws).values()) == {other_credentials("third")}
+    words = [*words_of(content), *words_of(other_credentials("third"))]
+    assert found_in(run.output + run_of_rotation.output, words) == []
+    assert found_in_files(REPOSITORY / "build", words) == []
+
+
+@pytest.mark.usefixtures("restored")
+def test_a_secret_that_is_not_there_is_told_before_anything_is_written(aws: Installation) -> None:
+    mark = aws.audit_mark()
+    source = {"pull_secret_file": "", "pull_secret_from": {"namespace": "vault", "name": "other"}}
+    run = aws.again(variables=source)
+    assert run.exit_code != 0
+    assert "IP-PRE-023" in run.output
+    assert "Secret vault/other, found none" in run.text
+    assert mark.installer_writes() == []
+
+
+def contents(aws: Installation) -> dict[str, str]:
+    """The content of every copy, by namespace."""
+    return {
+        item["metadata"]["namespace"]: base64.b64decode(item["data"][".dockerconfigjson"]).decode()
+        for item in aws.cluster.objects("secrets", "--field-selector", f"metadata.name={NAME}")
+    }
+
+
+def other_credentials(password: str) -> str:
+    auth = base64.b64encode(f"somebody:{password}-of-a-scenario".encode()).decode()
+    return json.dumps({"auths": {"registry.redhat.io": {"auth": auth}}})
+
+
+def words_of(content: str) -> list[str]:
+    """The password and its encoding; the encodings of the whole are those of `pull_secret_words`."""
+    auth = str(json.loads(content)["auths"]["registry.redhat.io"]["auth"])
+    return [base64.b64decode(auth).decode().partition(":")[2], auth, base64.b64encode(content.encode()).decode()]
+
+
+def put_source(aws: Installation, content: str) -> None:
+    """The Secret vault/registry, made or changed as its owner does."""
+    encoded = base64.b64encode(content.encode()).decode()
+    objects = [
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "vault"}},
+        {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"name": "registry", "namespace": "vault"},
+            "type": "kubernetes.io/dockerconfigjson",
+            "data": {".dockerconfigjson": encoded},
+        },
+    ]
+    for obj in objects:
+        aws.cluster.do("apply", "--server-side", "--filename", "-", stdin=json.dumps(obj))
 
 
 # ---- searching --------------------------------------------------------------------------------------------

@@ -242,6 +242,28 @@ def test_the_inventory_goes_before_the_environment(pull_secret):
     assert pull_secret_path({}, {}) is None
 
 
+def test_a_secret_of_the_cluster_takes_the_place_of_a_file(variables):
+    del variables["pull_secret_file"]
+    variables["pull_secret_from"] = {"namespace": "vault", "name": "registry"}
+    assert validate(variables, environ={}) == []
+    assert pull_secret_path(variables, {"REGISTRY_AUTH_FILE": "/elsewhere"}) is None
+
+
+def test_a_file_and_a_secret_are_one_too_many(variables):
+    variables["pull_secret_from"] = {"namespace": "vault", "name": "registry"}
+    finding = only(variables)
+    assert finding.code == "IP-INV-014"
+    assert "Remove one of them" in finding.remedy
+
+
+def test_the_environment_may_hold_the_pull_secret_itself(variables, pull_secret):
+    del variables["pull_secret_file"]
+    assert validate(variables, environ={"DOCKER_AUTH_CONFIG": pull_secret.read_text()}) == []
+    (finding,) = validate(variables, environ={"DOCKER_AUTH_CONFIG": "hunter2"})
+    assert finding.code == "IP-INV-012"
+    assert "hunter2" not in str(finding)
+
+
 @pytest.mark.parametrize("key", ["mirror.example.com:5000", "mirror.example.com:5000/a"])
 def test_with_a_mirror_the_credentials_are_those_of_the_mirror(variables, pull_secret, key):
     variables["platform_image_registry"] = "mirror.example.com:5000/a/b"

@@ -24,7 +24,7 @@ Importing this package imports nothing else; take the module you need::
     gate.wait(cluster, checks, *, timeout, on_progress=None)              -> GateResult
         # raises GateTimeout, whose text is the full explanation; .result holds the data
     gate.evaluate(cluster, checks)                                        -> GateResult (once, no waiting)
-    secrets.apply_pull_secret(cluster, name, namespaces, path, *, check=False) -> ApplyResult
+    secrets.apply_pull_secret(cluster, name, namespaces, content, *, check=False) -> ApplyResult
     survey.look(cluster, *, helm=None)                                    -> preflight.Snapshot (lists only)
 
 Every error derives from `errors.ClusterError`; `str(error)` is complete for a user: what was tried, on what,

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from inference_platform.cluster import errors, redact
+from inference_platform.cluster import errors, redact, secrets
 from inference_platform.cluster.client import Cluster
 
 VARIABLE = "INFERENCE_PLATFORM_HELM"
@@ -111,7 +111,7 @@ def _run(command: list[str], cluster: Cluster, release: Release) -> subprocess.C
     environment = {**os.environ, "HELM_QPS": "200", "HELM_BURST_LIMIT": "400", "HELM_DRIVER": "secret"}
     if cluster.access.paths:
         environment["KUBECONFIG"] = cluster.access.paths
-    for inherited in ("HELM_NAMESPACE", "HELM_KUBECONTEXT", "HELM_KUBEAPISERVER", "HELM_KUBETOKEN"):
+    for inherited in ("HELM_NAMESPACE", "HELM_KUBECONTEXT", "HELM_KUBEAPISERVER", "HELM_KUBETOKEN", secrets.VARIABLE):
         environment.pop(inherited, None)
     try:
         return subprocess.run(

@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from inference_platform.cluster import errors, objects, secrets
 from inference_platform.cluster.apply import (
@@ -64,10 +63,10 @@ class RemovalRefused(errors.ClusterError):
 
 @dataclass(frozen=True)
 class PullSecret:
-    """The pull secret that goes into each namespace with models: its name, and the file with its content."""
+    """The pull secret that goes into each namespace with models: its name, and where its content is."""
 
     name: str
-    file: Path
+    source: secrets.Credentials
 
 
 @dataclass
@@ -123,7 +122,7 @@ def apply_models(
     objects are in the result.
     """
     batch = _Batch(cluster, choice or Choice(), check=check, on_progress=on_progress, sleep=sleep)
-    content = secrets.read_pull_secret(pull_secret.file) if pull_secret else None
+    content = secrets.read_credentials(cluster, pull_secret.source) if pull_secret else None
     with ThreadPoolExecutor(max_workers=workers) as pool:
         batch.look(list(wanted), pool)
         batch.refuse_fixed_fields()
@@ -131,7 +130,7 @@ def apply_models(
         batch.make_namespaces(pool)
         if pull_secret and content is not None:
             batch.result.extend(
-                secrets.apply_pull_secret_content(
+                secrets.apply_pull_secret(
                     cluster, pull_secret.name, batch.namespaces, content, check=check, workers=workers
                 )
             )

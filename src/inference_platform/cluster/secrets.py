@@ -1,6 +1,6 @@
-"""The pull secret: read from a file, checked, and applied to every namespace that needs it.
+"""The pull secret: read from where the user keeps it, checked, and applied to every namespace that needs it.
 
-The content goes from the file to the API server and nowhere else: it is in no fact, diff, message or log.
+The content goes from there to the API server and nowhere else: it is in no fact, diff, message or log.
 """
 
 from __future__ import annotations
@@ -8,7 +8,9 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import os
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +20,51 @@ from inference_platform.cluster.client import Cluster
 from inference_platform.cluster.objects import Object
 
 KEY = ".dockerconfigjson"
+#: Variable of the environment that may hold the content, as in CI systems.
+VARIABLE = "DOCKER_AUTH_CONFIG"
 
 
 class PullSecretError(errors.ClusterError):
     """The pull secret's file is missing or holds no registry credentials."""
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """Where the content of the pull secret is: a file, a Secret (namespace, name), or neither: the environment."""
+
+    file: Path | None = None
+    secret: tuple[str, str] | None = None
+
+
+def read_credentials(cluster: Cluster, source: Credentials, environ: Mapping[str, str] | None = None) -> bytes:
+    """The content of the pull secret, checked.  Raises PullSecretError, never with content.
+
+    environ  the environment (default: that of the process), whose variable VARIABLE holds the content when `source`
+             names no place
+    """
+    if source.secret:
+        return _from_secret(cluster, *source.secret)
+    if source.file:
+        return read_pull_secret(source.file)
+    content = (os.environ if environ is None else environ).get(VARIABLE, "")
+    return checked(content.encode(), f"in ${VARIABLE}")
+
+
+def _from_secret(cluster: Cluster, namespace: str, name: str) -> bytes:
+    found = cluster.get("v1", "Secret", name, namespace)
+    if found is None:
+        raise PullSecretError(
+            f"Pull secret: expected Secret {namespace}/{name}, found none. Make it with `kubectl -n {namespace} create "
+            f"secret docker-registry {name} --from-file={KEY}=FILE`, or correct `pull_secret_from`."
+        )
+    try:
+        content = base64.b64decode(found["data"][KEY])
+    except (KeyError, TypeError, binascii.Error):
+        raise PullSecretError(
+            f"Pull secret: expected key {KEY} in Secret {namespace}/{name}, found a Secret of type {found.get('type')} "
+            f"without it. Make one of type kubernetes.io/dockerconfigjson."
+        ) from None
+    return checked(content, f"Secret {namespace}/{name}")
 
 
 def read_pull_secret(path: str | Path, registries: Iterable[str] = ()) -> bytes:
@@ -39,31 +82,40 @@ def read_pull_secret(path: str | Path, registries: Iterable[str] = ()) -> bytes:
             "`podman login --authfile FILE registry.redhat.io` and set `pull_secret_file` (or $REGISTRY_AUTH_FILE) "
             "to that file."
         ) from None
+    return checked(content, str(place), registries)
+
+
+def checked(content: bytes, place: str, registries: Iterable[str] = ()) -> bytes:
+    """The content itself, when it is a container auth file with credentials.
+
+    place  where it is from, for messages
+    Raises PullSecretError; never with content.
+    """
     try:
         body = json.loads(content)
     except ValueError:
         raise PullSecretError(
             f"Pull secret {place}: expected JSON with `auths`, found something else. Write it with "
-            f"`podman login --authfile {place} registry.redhat.io`."
+            "`podman login --authfile FILE registry.redhat.io`."
         ) from None
     auths = body.get("auths") if isinstance(body, dict) else None
     if not isinstance(auths, dict) or not auths:
         helper = " (it names a credential helper, which a cluster cannot use)" if _names_helper(body) else ""
         raise PullSecretError(
             f"Pull secret {place}: expected `auths` with at least one registry, found none{helper}. Write it with "
-            f"`podman login --authfile {place} registry.redhat.io`."
+            "`podman login --authfile FILE registry.redhat.io`."
         )
     for host in registries:
         if host not in auths:
             raise PullSecretError(
                 f"Pull secret {place}: expected credentials for {host}, found {', '.join(sorted(auths))}. Add "
-                f"them with `podman login --authfile {place} {host}`."
+                f"them with `podman login --authfile FILE {host}`."
             )
     for host, entry in auths.items():
         if not _has_credentials(entry):
             raise PullSecretError(
                 f"Pull secret {place}: expected auths.{host}.auth (base64 of user:password), found none. Log in again "
-                f"with `podman login --authfile {place} {host}`."
+                f"with `podman login --authfile FILE {host}`."
             )
     return content
 
@@ -86,30 +138,16 @@ def apply_pull_secret(
     cluster: Cluster,
     name: str,
     namespaces: Iterable[str],
-    path: str | Path,
-    *,
-    check: bool = False,
-    labels: Mapping[str, str] | None = None,
-    registries: Iterable[str] = (),
-) -> ApplyResult:
-    """Applies the pull secret to all namespaces; another content (rotated credentials) is a change."""
-    content = read_pull_secret(path, registries)
-    return apply_pull_secret_content(cluster, name, namespaces, content, check=check, labels=labels)
-
-
-def apply_pull_secret_content(
-    cluster: Cluster,
-    name: str,
-    namespaces: Iterable[str],
     content: bytes,
     *,
     check: bool = False,
     labels: Mapping[str, str] | None = None,
     workers: int = 8,
 ) -> ApplyResult:
-    """As `apply_pull_secret`, with the content that `read_pull_secret` gave.
+    """Applies the pull secret to all namespaces; another content (rotated credentials) is a change.
 
-    The user's file is the truth: a Secret of this name that somebody made or changed by hand is taken over.
+    content  as `read_credentials` gave it
+    What the user gave is the truth: a Secret of this name that somebody made or changed by hand is taken over.
     """
     wanted = [pull_secret(name, space, content, labels) for space in namespaces]
     return apply(cluster, wanted, check=check, force=True, workers=workers)

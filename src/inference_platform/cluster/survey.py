@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from inference_platform.cluster import crds, errors
+from inference_platform.cluster import crds, errors, secrets
 from inference_platform.cluster import helm as helm_program
 from inference_platform.cluster.client import Cluster
 from inference_platform.cluster.objects import Object, differences, stamp_of
@@ -124,6 +124,14 @@ def _helm(explicit: str | None) -> tuple[str, str] | None:
     if version is not None and version < helm_program.OLDEST:
         return f"{found}: {'.'.join(map(str, version))}", "Install a newer Helm, then re-run."
     return None
+
+
+def look_at_pull_secret(cluster: Cluster, seen: Snapshot, source: Mapping[str, str]) -> None:
+    """Whether the Secret (namespace, name) with the credentials can be used; what is in it goes nowhere."""
+    try:
+        secrets.read_credentials(cluster, secrets.Credentials(secret=(source["namespace"], source["name"])))
+    except errors.ClusterError as error:
+        seen.pull_secret = str(error)
 
 
 # ---- models -----------------------------------------------------------------------------------------------

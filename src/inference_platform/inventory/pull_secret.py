@@ -13,16 +13,21 @@ from inference_platform.findings import Finding
 from inference_platform.problems import Reporter
 
 VARIABLE = "pull_secret_file"
+SECRET = "pull_secret_from"
 ENVIRONMENT = "REGISTRY_AUTH_FILE"
+CONTENT = "DOCKER_AUTH_CONFIG"
 
 MISSING = "IP-INV-010"
 UNREADABLE = "IP-INV-011"
 MALFORMED = "IP-INV-012"
 NO_CREDENTIALS = "IP-INV-013"
+TWO_PLACES = "IP-INV-014"
 
 
 def pull_secret_path(variables: Mapping[str, Any], environ: Mapping[str, str]) -> Path | None:
-    """The pull secret file of the inventory, else that of the environment, else None."""
+    """The pull secret file of the inventory, else that of the environment, else None; None beside a Secret."""
+    if variables.get(SECRET):
+        return None
     text = variables.get(VARIABLE) or environ.get(ENVIRONMENT)
     return Path(str(text)).expanduser() if text else None
 
@@ -41,13 +46,27 @@ def check_pull_secret(
     """
     path = pull_secret_path(variables, environ)
     where = (VARIABLE,)
+    if variables.get(SECRET):
+        if variables.get(VARIABLE):
+            yield report.error(
+                TWO_PLACES,
+                where,
+                f"{VARIABLE} or {SECRET}",
+                "both",
+                f"Remove one of them: {SECRET} copies a Secret of the cluster, {VARIABLE} a file.",
+            )
+        return
+    if path is None and environ.get(CONTENT):
+        yield from _check_content(environ[CONTENT], f"${CONTENT}", registry, report, anonymous)
+        return
     if path is None:
         yield report.error(
             MISSING,
             where,
             f"a Docker config.json with credentials for {registry}",
             "no path",
-            f"Set {VARIABLE} to its path, or put the path into the environment variable {ENVIRONMENT}.",
+            f"Set {VARIABLE} to its path, or put the path into the environment variable {ENVIRONMENT}. A Secret that "
+            f"the cluster has already is named in {SECRET}.",
         )
         return
     try:
@@ -66,7 +85,7 @@ def check_pull_secret(
     yield from _check_content(text, path, registry, report, anonymous)
 
 
-def _check_content(text: str, path: Path, registry: str, report: Reporter, anonymous: bool) -> Iterator[Finding]:
+def _check_content(text: str, path: Path | str, registry: str, report: Reporter, anonymous: bool) -> Iterator[Finding]:
     auths = _auths(text)
     if auths is None:
         yield report.error(
@@ -74,7 +93,7 @@ def _check_content(text: str, path: Path, registry: str, report: Reporter, anony
             (VARIABLE,),
             'JSON of the form {"auths": {"<registry>": {"auth": "<base64>"}}}',
             f'"{path}" with something else',
-            f"Write it with: podman login --authfile {path} {registry}",
+            f"Write it with: podman login --authfile FILE {registry}",
         )
     elif not any(_has_credentials(auths.get(place)) for place in _places(registry)):
         yield (report.warning if anonymous else report.error)(
@@ -82,7 +101,7 @@ def _check_content(text: str, path: Path, registry: str, report: Reporter, anony
             (VARIABLE,),
             f"credentials (user and password) for {registry}",
             f'"{path}" with credentials for {", ".join(sorted(map(str, auths))) or "no registry"}',
-            f"Add them with: podman login --authfile {path} {registry}",
+            f"Add them with: podman login --authfile FILE {registry}",
         )
 
 

@@ -224,6 +224,13 @@ def load_balancer(scene: Scene) -> Iterator[Objection]:
 not_asked("IP-PRE-022", "Nodes can pull the images (only a pod can tell; gates name images that cannot be pulled)")
 
 
+@check("IP-PRE-023", "The Secret that the pull secret is copied from can be used")
+def pull_secret(scene: Scene) -> Iterator[Objection]:
+    if scene.seen.pull_secret:
+        expected = "a Secret of type kubernetes.io/dockerconfigjson with credentials"
+        yield Objection("pull_secret_from", expected, scene.seen.pull_secret, "Make it, or correct its name.")
+
+
 # ---- admission --------------------------------------------------------------------------------------------
 
 

@@ -161,6 +161,8 @@ def _ask(cluster: Cluster, settings: Mapping[str, Any], scene: Scene, crd_source
     Later the objects of the platform are proof enough, and a run that changes nothing asks nothing.
     """
     plan, seen = scene.plan, scene.seen
+    if settings.get("pull_secret_from") and plan["pull_secret"]["name"]:
+        survey.look_at_pull_secret(cluster, seen, settings["pull_secret_from"])
     survey.look_behind_webhooks(cluster, seen, without=scene.namespaces)
     ours = [layer for layer in plan["layers"] if layer["ownership"] == "managed"]
     sets = {name: plan["crds"][name] for layer in ours for name in layer["crds"]}

@@ -35,6 +35,7 @@ class Snapshot:
     dropped   CRD -> versions in which objects are stored and which the CRD of the plan no longer has
     conflicts CRD -> managers whose fields the CRD of the plan would change
     helm      what is wrong with the helm program, as (found, remedy); None when nothing is
+    pull_secret  what is wrong with the Secret that the pull secret is copied from, "" when nothing is
     """
 
     server: str = ""
@@ -48,6 +49,7 @@ class Snapshot:
     dropped: dict[str, list[str]] = field(default_factory=dict)
     conflicts: dict[str, list[str]] = field(default_factory=dict)
     helm: tuple[str, str] | None = None
+    pull_secret: str = ""
 
     def of(self, part: str) -> list[Object]:
         """The objects of a part; none when it was not read."""

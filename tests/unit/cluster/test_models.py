@@ -14,6 +14,7 @@ from inference_platform.cluster.client import Cluster
 from inference_platform.cluster.immutable import fixed_fields, group_size
 from inference_platform.cluster.models import Choice, ModelsResult, PullSecret, RemovalRefused, UnknownModel
 from inference_platform.cluster.models import apply_models as apply_models_of
+from inference_platform.cluster.secrets import Credentials
 from tests.unit.cluster.fake_api import FakeApi
 
 SERVING = "serving.kserve.io/v1alpha2"
@@ -335,16 +336,16 @@ def test_every_namespace_gets_the_pull_secret_read_by_one_list(api: FakeApi, clu
     file.write_text(json.dumps({"auths": {"registry.redhat.io": {"auth": auth}}}))
     spaces = [f"team{number}" for number in range(8)]
     wanted = [obj for space in spaces for obj in (namespace(space), model("m", space))]
-    first = apply_models(cluster, wanted, pull_secret=PullSecret("pull", file))
+    first = apply_models(cluster, wanted, pull_secret=PullSecret("pull", Credentials(file)))
     assert summary(first.changes) == {"create": 24}
     api.requests.clear()
-    assert not apply_models(cluster, wanted, pull_secret=PullSecret("pull", file)).changed
+    assert not apply_models(cluster, wanted, pull_secret=PullSecret("pull", Credentials(file))).changed
     assert [r.path for r in api.requests if "secrets" in r.path] == ["/api/v1/secrets"]
     assert api.requests[-1].query.get("limit")
     assert [r.query["fieldSelector"] for r in api.requests if "secrets" in r.path] == ["metadata.name=pull"]
     file.write_text("{}")
     with pytest.raises(Exception, match="expected `auths`"):
-        apply_models(cluster, [*wanted, model("new", "team0")], pull_secret=PullSecret("pull", file))
+        apply_models(cluster, [*wanted, model("new", "team0")], pull_secret=PullSecret("pull", Credentials(file)))
     assert api.writes() == []
 
 

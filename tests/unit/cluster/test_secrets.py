@@ -64,15 +64,15 @@ def test_it_is_applied_to_all_namespaces_and_rotated(api: FakeApi, cluster: Clus
     for name in ("a", "b"):
         api.put({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
     path = file(tmp_path, GOOD)
-    first = secrets.apply_pull_secret(cluster, "pull", ["a", "b"], path)
+    first = secrets.apply_pull_secret(cluster, "pull", ["a", "b"], path.read_bytes())
     assert [str(c) for c in first.changes] == ["create Secret a/pull", "create Secret b/pull"]
     assert api.stored("Secret", "pull", "a")["type"] == "kubernetes.io/dockerconfigjson"
-    assert not secrets.apply_pull_secret(cluster, "pull", ["a", "b"], path).changed
+    assert not secrets.apply_pull_secret(cluster, "pull", ["a", "b"], path.read_bytes()).changed
     rotated = base64.b64encode(b"me:changed").decode()
     file(tmp_path, {"auths": {"registry.redhat.io": {"auth": rotated}}})
-    predicted = secrets.apply_pull_secret(cluster, "pull", ["a", "b"], path, check=True)
+    predicted = secrets.apply_pull_secret(cluster, "pull", ["a", "b"], path.read_bytes(), check=True)
     assert [str(c) for c in predicted.changes] == ["update Secret a/pull", "update Secret b/pull"]
-    assert secrets.apply_pull_secret(cluster, "pull", ["a", "b"], path).changed
+    assert secrets.apply_pull_secret(cluster, "pull", ["a", "b"], path.read_bytes()).changed
     stored = base64.b64decode(api.stored("Secret", "pull", "b")["data"][".dockerconfigjson"])
     assert json.loads(stored)["auths"]["registry.redhat.io"]["auth"] == rotated
     for text in (first.diff(), predicted.diff()):
@@ -80,3 +80,47 @@ def test_it_is_applied_to_all_namespaces_and_rotated(api: FakeApi, cluster: Clus
         assert AUTH not in text
         assert rotated not in text
         assert base64.b64encode(stored).decode() not in text
+
+
+def put_source(api: FakeApi, data: dict[str, str]) -> None:
+    meta = {"name": "registry", "namespace": "vault"}
+    api.put({"apiVersion": "v1", "kind": "Secret", "metadata": meta, "type": "Opaque", "data": data})
+
+
+def test_it_may_be_read_from_a_secret_of_the_cluster(api: FakeApi, cluster: Cluster) -> None:
+    content = json.dumps(GOOD).encode()
+    put_source(api, {".dockerconfigjson": base64.b64encode(content).decode()})
+    source = secrets.Credentials(secret=("vault", "registry"))
+    assert secrets.read_credentials(cluster, source, {secrets.VARIABLE: "not looked at"}) == content
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        pytest.param(None, "expected Secret vault/registry, found none.*pull_secret_from", id="no Secret"),
+        pytest.param({"password": "aHVudGVyMg=="}, "expected key .dockerconfigjson.*type Opaque", id="another kind"),
+        pytest.param({".dockerconfigjson": "aHVudGVyMg=="}, "Secret vault/registry: expected JSON", id="no JSON"),
+    ],
+)
+def test_an_unusable_secret_is_refused_without_showing_it(
+    api: FakeApi, cluster: Cluster, data: dict[str, str] | None, message: str
+) -> None:
+    if data is not None:
+        put_source(api, data)
+    with pytest.raises(secrets.PullSecretError, match=message) as caught:
+        secrets.read_credentials(cluster, secrets.Credentials(secret=("vault", "registry")), {})
+    assert "hunter2" not in str(caught.value)
+    assert "aHVudGVyMg" not in str(caught.value)
+
+
+def test_it_may_be_read_from_the_environment(cluster: Cluster) -> None:
+    content = json.dumps(GOOD)
+    assert secrets.read_credentials(cluster, secrets.Credentials(), {secrets.VARIABLE: content}) == content.encode()
+    with pytest.raises(secrets.PullSecretError, match=r"in \$DOCKER_AUTH_CONFIG: expected JSON") as caught:
+        secrets.read_credentials(cluster, secrets.Credentials(), {secrets.VARIABLE: "hunter2"})
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_file_is_taken_before_the_environment(cluster: Cluster, tmp_path: Path) -> None:
+    source = secrets.Credentials(file=file(tmp_path, GOOD))
+    assert json.loads(secrets.read_credentials(cluster, source, {secrets.VARIABLE: "{}"})) == GOOD

@@ -333,6 +333,11 @@ def an_older_release(world: World) -> None:
     world.add("deployments", operator)
 
 
+@case("IP-PRE-023")
+def the_secret_with_the_credentials_is_not_there(world: World) -> None:
+    world.seen.pull_secret = "expected Secret vault/registry, found none"
+
+
 def gateway(*listeners: dict[str, Any]) -> dict[str, Any]:
     return named("Gateway", "mine", "edge", spec={"listeners": list(listeners)})
 

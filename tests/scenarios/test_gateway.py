@@ -1,0 +1,290 @@
+"""HTTPS below an authority of the company's, a change of the authority under load, and a Gateway of one's own.
+
+One cluster without a cloud manager for all of it: the tests follow each other, as the life of a platform does.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+import urllib3
+from cryptography import x509
+
+from inference_platform.cluster.front import Front
+from inference_platform.cluster.trust import pem, signed_any
+from tests.scenarios.conftest import Start, run_on
+from tests.support.clusters import EmbeddedCluster, wait_for
+from tests.support.playbook import Run
+
+pytestmark = pytest.mark.cluster
+
+APPS, NAME = "redhat-ods-applications", "models.example.test"
+PLAIN, SECURE = 8080, 8443
+SETTINGS: dict[str, Any] = {
+    "cloud_manager": "none",
+    "certificate_authority": {"issuer": {"kind": "Issuer", "name": "corporate"}},
+    "gateway": {
+        "http": {"port": PLAIN, "redirect": True},
+        "https": {"enabled": True, "port": SECURE, "hostnames": [NAME]},
+    },
+}
+#: What a company has: a root, and an issuer that signs with it.
+CORPORATE = """
+apiVersion: cert-manager.io/v1
+kind: ClusterIssuer
+metadata: {name: corporate-root}
+spec: {selfSigned: {}}
+---
+apiVersion: cert-manager.io/v1
+kind: Certificate
+metadata: {name: corporate, namespace: cert-manager}
+spec:
+  isCA: true
+  commonName: corporate root
+  secretName: corporate
+  issuerRef: {kind: ClusterIssuer, name: corporate-root}
+---
+apiVersion: cert-manager.io/v1
+kind: Issuer
+metadata: {name: corporate, namespace: cert-manager}
+spec: {ca: {secretName: corporate}}
+"""
+OWN_GATEWAY = """
+apiVersion: v1
+kind: Namespace
+metadata: {name: edge}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: front, namespace: edge}
+spec:
+  gatewayClassName: istio
+  listeners:
+    - name: web
+      protocol: HTTP
+      port: 8081
+      allowedRoutes: {namespaces: {from: Selector, selector: {matchLabels: {edge: allowed}}}}
+"""
+
+
+@dataclass
+class Platform:
+    """The installed cluster and how clients reach its gateway."""
+
+    cluster: EmbeddedCluster
+    installed: Run
+
+    def again(self, *arguments: str, **settings: Any) -> Run:
+        return run_on(self.cluster, *arguments, variables={**SETTINGS, **settings})
+
+    @property
+    def address(self) -> str:
+        gateway = self.cluster.get("gateway", "inference-gateway", APPS)
+        return str(gateway["status"]["addresses"][0]["value"])
+
+    def front(self, authorities: str) -> Front:
+        return Front(self.address, (NAME,), authorities)
+
+    def secret(self, name: str, namespace: str, key: str) -> str:
+        found = self.cluster.get("secret", name, namespace)["data"].get(key, "")
+        return base64.b64decode(found).decode()
+
+    @property
+    def bundle(self) -> list[x509.Certificate]:
+        text = self.cluster.get("configmap", "rhai-ca-bundle", APPS)["data"]["ca.crt"]
+        return x509.load_pem_x509_certificates(text.encode())
+
+
+@pytest.fixture(scope="module")
+def platform(start_cluster: Start) -> Iterator[Platform]:
+    """Installed up to cert-manager, then the company's issuer, then the rest: as docs/gateway.md says."""
+    with start_cluster("gateway") as cluster:
+        first = run_on(cluster, "--tags", "namespaces,gateway_api,cert_manager", variables=SETTINGS)
+        assert first.exit_code == 0, str(first)
+        assert "IP-PRE-071" in first.output, "an issuer that cannot be there yet is told"
+        cluster.do("apply", "--filename", "-", stdin=CORPORATE)
+        wait_for("the company's issuer", lambda: is_ready(cluster, "issuer", "corporate", "cert-manager"), 180)
+        run = run_on(cluster, variables=SETTINGS)
+        assert run.exit_code == 0, str(run)
+        yield Platform(cluster, run)
+
+
+def test_models_answer_over_https_verified_with_the_companys_root_alone(platform: Platform) -> None:
+    root = platform.secret("corporate", "cert-manager", "tls.crt")
+    assert ask(platform.front(root)).status == 200
+    assert "passed" in platform.installed.output, "the smoke test of the run asked over HTTPS as well"
+
+
+def test_clients_that_do_not_know_the_root_refuse_the_certificate(platform: Platform) -> None:
+    with pytest.raises(urllib3.exceptions.SSLError):
+        ask(platform.front(""))
+
+
+def test_plain_http_only_leads_to_https(platform: Platform) -> None:
+    url = f"http://{platform.address}:{PLAIN}/models/qwen-basic/v1/models"
+    answer = urllib3.request("GET", url, redirect=False, retries=False, timeout=30)
+    wanted = f"https://{NAME}:{SECURE}/models/qwen-basic/v1/models"
+    assert (answer.status, answer.headers["Location"]) == (301, wanted)
+
+
+def test_a_second_run_changes_nothing(platform: Platform) -> None:
+    run = platform.again()
+    assert (run.exit_code, run.recap["changed"]) == (0, 0), run.output
+
+
+def test_a_changed_authority_cuts_nothing_off(platform: Platform) -> None:
+    root = platform.secret("corporate", "cert-manager", "tls.crt")
+    old = platform.secret("rhai-ca", "cert-manager", "tls.crt")
+    with asking(platform.front(root)) as load:
+        renew_authority(platform.cluster)
+        wait_for("a new authority", lambda: platform.secret("rhai-ca", "cert-manager", "tls.crt") not in ("", old), 180)
+        run = platform.again("--tags", "inference_gateway")
+        assert run.exit_code == 0, str(run)
+    new = platform.secret("rhai-ca", "cert-manager", "tls.crt")
+    assert [pem(item) for item in platform.bundle] == [first_of(text) for text in (root, new, old)]
+    assert load.asked > 0
+    assert load.failures == []
+    again = platform.again()
+    assert (again.exit_code, again.recap["changed"]) == (0, 0), again.output
+
+
+def test_an_authority_of_which_nothing_is_left_is_trusted_no_longer(platform: Platform) -> None:
+    old = first_of(pem(platform.bundle[-1]))
+    for namespace, name in signed_by(platform.cluster, platform.bundle[-1]):
+        platform.cluster.do("delete", "secret", name, "--namespace", namespace)
+    wait_for(
+        "every certificate to be signed anew",
+        lambda: (
+            not signed_by(platform.cluster, x509.load_pem_x509_certificate(old.encode()))
+            and all(is_ready(platform.cluster, "certificate", *key) for key in certificates(platform.cluster))
+        ),
+        240,
+    )
+    run = platform.again("--tags", "inference_gateway")
+    assert run.exit_code == 0, str(run)
+    assert old not in [pem(item) for item in platform.bundle]
+    assert len(platform.bundle) == 2
+    assert ask(platform.front(platform.secret("corporate", "cert-manager", "tls.crt"))).status == 200
+
+
+def test_a_gateway_of_ones_own_must_admit_the_models(platform: Platform) -> None:
+    platform.cluster.do("apply", "--filename", "-", stdin=OWN_GATEWAY)
+    mark_before = platform.cluster.get("llminferenceservice", "qwen-basic", "models")["metadata"]["generation"]
+    run = platform.again(gateway={"external": {"name": "front", "namespace": "edge"}})
+    assert run.exit_code != 0
+    assert "IP-PRE-070" in run.output
+    assert "edge=allowed" in run.text
+    service = platform.cluster.get("llminferenceservice", "qwen-basic", "models")
+    assert service["metadata"]["generation"] == mark_before
+
+
+def test_models_answer_through_a_gateway_of_ones_own_and_the_platforms_stays(platform: Platform) -> None:
+    own = {"external": {"name": "front", "namespace": "edge"}, "namespace_labels": {"edge": "allowed"}}
+    run = platform.again(gateway=own)
+    assert run.exit_code == 0, str(run)
+    address = platform.cluster.get("gateway", "front", "edge")["status"]["addresses"][0]["value"]
+    answer = urllib3.request("GET", f"http://{address}:8081/models/qwen-basic/v1/models", retries=False, timeout=30)
+    assert answer.status == 200
+    assert platform.cluster.get("gateway", "inference-gateway", APPS)["metadata"].get("deletionTimestamp") is None
+    again = platform.again(gateway=own)
+    assert (again.exit_code, again.recap["changed"]) == (0, 0), again.output
+
+
+# ---- asking -----------------------------------------------------------------------------------------------
+
+
+def ask(front: Front) -> urllib3.BaseHTTPResponse:
+    """One completion, verified."""
+    body = json.dumps({"model": "qwen-basic", "prompt": "Kubernetes is", "max_tokens": 4})
+    url = f"https://{NAME}:{SECURE}/models/qwen-basic/v1/completions"
+    with front.http() as http:
+        return http.request(
+            "POST", url, body=body, headers={"Content-Type": "application/json"}, retries=False, timeout=60
+        )
+
+
+@dataclass
+class Load:
+    """Requests that went on in the background."""
+
+    asked: int = 0
+    failures: list[str] = field(default_factory=list)
+
+
+@contextmanager
+def asking(front: Front) -> Iterator[Load]:
+    """Asks one request after the other until the block ends."""
+    load, stop = Load(), threading.Event()
+
+    def work() -> None:
+        while not stop.is_set():
+            load.asked += 1
+            try:
+                status = ask(front).status
+            except urllib3.exceptions.HTTPError as error:
+                load.failures.append(repr(error))
+            else:
+                if status != 200:
+                    load.failures.append(str(status))
+            stop.wait(0.5)
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    try:
+        yield load
+    finally:
+        stop.set()
+        thread.join(90)
+
+
+# ---- certificates -----------------------------------------------------------------------------------------
+
+
+def renew_authority(cluster: EmbeddedCluster) -> None:
+    """As `cmctl renew rhai-ca` does: a condition that asks for a new certificate."""
+    condition = {
+        "type": "Issuing",
+        "status": "True",
+        "reason": "ManuallyTriggered",
+        "message": "renewed by hand",
+        "lastTransitionTime": "2026-01-01T00:00:00Z",
+    }
+    kept = cluster.get("certificate", "rhai-ca", "cert-manager")["status"]["conditions"]
+    patch = {"status": {"conditions": [*(item for item in kept if item["type"] != "Issuing"), condition]}}
+    cluster.do(
+        *("patch", "certificate", "rhai-ca", "--namespace", "cert-manager", "--subresource", "status"),
+        *("--type", "merge", "--patch", json.dumps(patch)),
+    )
+
+
+def signed_by(cluster: EmbeddedCluster, authority: x509.Certificate) -> list[tuple[str, str]]:
+    """TLS Secrets (namespace, name) whose certificate an authority signed; not the authority's own."""
+    found = []
+    for secret in cluster.objects("secrets", "--field-selector", "type=kubernetes.io/tls"):
+        text = base64.b64decode(secret["data"].get("tls.crt", ""))
+        leaf = x509.load_pem_x509_certificates(text)[0] if text else None
+        if leaf is not None and signed_any(authority, [leaf]):
+            found.append((secret["metadata"]["namespace"], secret["metadata"]["name"]))
+    return found
+
+
+def certificates(cluster: EmbeddedCluster) -> list[tuple[str, str]]:
+    """Name and namespace of every Certificate."""
+    return [(item["metadata"]["name"], item["metadata"]["namespace"]) for item in cluster.objects("certificates")]
+
+
+def is_ready(cluster: EmbeddedCluster, kind: str, name: str, namespace: str) -> bool:
+    conditions = cluster.get(kind, name, namespace).get("status", {}).get("conditions", [])
+    return any(item["type"] == "Ready" and item["status"] == "True" for item in conditions)
+
+
+def first_of(text: str) -> str:
+    """The first certificate of a text, as the bundle writes it."""
+    return pem(x509.load_pem_x509_certificates(text.encode())[0])
