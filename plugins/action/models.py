@@ -74,6 +74,7 @@ class ActionModule(PlatformAction):
             told["msg"] = sentence(words, len(result.models)) or told["msg"]
         told.update(
             models=result.models,
+            routes=result.routes,
             touched=sorted(model for model, word in outcome.items() if word in SERVING_ANEW),
             failed_models=result.failed,
             warnings=result.notes,

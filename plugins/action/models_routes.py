@@ -21,13 +21,16 @@ class ActionModule(PlatformAction):
         **CONNECTION,
         "rendered": {"type": "path", "required": True},
         "platform": {"type": "dict", "required": True},
+        "limit": {"type": "list", "elements": "str"},
         "patience_seconds": {"type": "float", "default": 30.0},
     }
 
     def perform(self, arguments: dict[str, Any]) -> dict[str, Any]:
         from inference_platform.cluster import route_wait
 
-        wanted = route_wait.routes_of(handover.take(arguments["rendered"]).objects)
+        limit = arguments["limit"]
+        every = route_wait.routes_of(handover.take(arguments["rendered"]).objects)
+        wanted = [route for route in every if limit is None or route.place in limit]
         cluster, pool_group = self.connect(arguments), arguments["platform"]["serving"]["pool_group"]
         if self.check:
             return told(route_wait.look(cluster, wanted, pool_group))

@@ -73,6 +73,11 @@ models:
   returned: always
   type: list
   elements: str
+routes:
+  description: HTTPRoutes over several models that the run acted on, as C(namespace/name).
+  returned: always
+  type: list
+  elements: str
 touched:
   description: Those of which something was made or changed, and that are not stopped by it.
   returned: always

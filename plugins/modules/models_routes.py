@@ -13,6 +13,10 @@ description:
   - Routes that KServe makes for models are part of M(inference.platform.models_ready).
   - In check mode it looks once and never fails.
 options:
+  limit:
+    description: These routes alone, as C(namespace/name). Default is all of them.
+    type: list
+    elements: str
   patience_seconds:
     description: Seconds after which the run fails, with an explanation for each route that leads nowhere.
     type: float

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-from inference_platform.cluster import errors, objects, secrets
+from inference_platform.cluster import errors, objects, route_wait, secrets
 from inference_platform.cluster.apply import (
     CREATE,
     DELETE,
@@ -71,9 +71,13 @@ class PullSecret:
 
 @dataclass
 class ModelsResult(ApplyResult):
-    """What changed and what failed; `models` are the ids acted on, `notes` what a reader should know."""
+    """What changed and what failed; `models` and `routes` were acted on, `notes` are what a reader should know.
+
+    Models are ids, routes are HTTPRoutes over several models as namespace/name.
+    """
 
     models: list[str] = field(default_factory=list)
+    routes: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     owners: dict[Ref, str] = field(default_factory=dict)
 
@@ -179,6 +183,7 @@ class _Batch:
         self._live.update(self._ours)
         selection = self._choice.of(wanted, self._ours.values())
         self.result.notes += selection.notes
+        self.result.routes = sorted(ref.place for ref in route_wait.routes_of(selection.objects))
         self._groups = grouped(selection.objects)
         self.namespaces = sorted({obj["metadata"]["name"] for obj in selection.objects if obj["kind"] == "Namespace"})
         owners = {Ref.of(obj): model for obj in selection.objects if (model := model_of(obj))}

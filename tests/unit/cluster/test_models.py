@@ -180,6 +180,26 @@ def test_models_that_are_stopped_and_started_are_called_so(cluster: Cluster) -> 
     assert apply_models(cluster, wanted).outcome() == words
 
 
+def test_weights_move_when_some_models_are_named_and_the_others_are_there(cluster: Cluster) -> None:
+    labels = {"inference-platform.io/layer": "models", "inference-platform.io/traffic-group": "chat"}
+
+    def chat(weight: int, *more: str) -> dict[str, Any]:
+        backends = [{"name": f"{name}-kserve-workload-svc", "weight": weight} for name in ("m0", "m1", *more)]
+        obj = route("chat", "")
+        return {
+            **obj,
+            "metadata": {**obj["metadata"], "labels": labels},
+            "spec": {"rules": [{"backendRefs": backends}]},
+        }
+
+    apply_models(cluster, [*models(2), chat(1)])
+    result = apply_models(cluster, [*models(2), chat(5)], choice=Choice(only=frozenset({"m0"})))
+    assert (done(result), result.routes, result.notes) == (["update HTTPRoute team/chat"], ["team/chat"], [])
+    result = apply_models(cluster, [*models(3), chat(5, "m2")], choice=Choice(only=frozenset({"m0"})))
+    assert (done(result), result.routes) == ([], [])
+    assert "HTTPRoute team/chat is left as it is, because it would also lead to team/m2" in result.notes[0]
+
+
 def test_only_acts_on_the_named_models(cluster: Cluster) -> None:
     apply_models(cluster, [*models(3), route("r2", "m2")])
     wanted = [*models(2), model("new"), namespace("other"), model("m0", "other")]
