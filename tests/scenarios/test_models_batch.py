@@ -252,7 +252,7 @@ def test_an_absent_model_goes_and_a_stopped_one_is_marked(bare: EmbeddedCluster,
     write(applied, entries)
     run = play(bare, applied)
     assert run.exit_code == 0, run
-    assert "1 changed, 30 removed; 9 as before" in run.text
+    assert "1 stopped, 30 removed; 9 as before" in run.text
     marks = bare.get(MODELS, "m35", "team-2")["metadata"]["annotations"]
     assert marks["serving.kserve.io/stop"] == "true"
 

@@ -1,0 +1,80 @@
+"""Playbooks that need no cluster, run as a user runs them: validate, export and explain."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.scenarios.conftest import INVENTORIES
+from tests.support.playbook import Project, Run
+
+CHAT = {"namespace": "team-a", "uri": "hf://someone/chat", "gpu": {"count": 1}, "served_name": "chat"}
+MODELS: list[dict[str, Any]] = [
+    {"name": "v1", **CHAT, "traffic": {"group": "chat", "weight": 90}},
+    {"name": "v2", **CHAT, "traffic": {"group": "chat", "weight": 10}},
+    {"name": "v1", "namespace": "team-b", "uri": "hf://someone/b", "gpu": {"count": 2}, "state": "stopped"},
+    {"name": "gone", "namespace": "team-b", "uri": "hf://someone/b", "gpu": {"count": 2}, "state": "absent"},
+]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with the inventory "mine", which has the models above, and a pull secret."""
+    inventory = Path(shutil.copytree(INVENTORIES / "eks", tmp_path / "mine"))
+    models = yaml.safe_dump({"models": MODELS}, sort_keys=False)
+    (inventory / "group_vars" / "all" / "30-models.yml").write_text(models, encoding="utf-8")
+    content = {"auths": {"registry.redhat.io": {"username": "u", "password": "p"}}}
+    (tmp_path / "pull-secret.json").write_text(json.dumps(content), encoding="utf-8")
+    return tmp_path
+
+
+def play(folder: Path, playbook: str, *arguments: str) -> Run:
+    variables = {"kubeconfig": "/nowhere/kubeconfig", "pull_secret_file": str(folder / "pull-secret.json")}
+    return Project().play("-i", str(folder / "mine"), f"playbooks/{playbook}", *arguments, variables=variables)
+
+
+def test_validate_counts_the_models_and_knows_the_names_of_some(folder: Path) -> None:
+    run = play(folder, "models.yml", "--tags", "validate", "-e", "only=v2,team-b/gone")
+    assert run.exit_code == 0, run
+    assert "3 models (1 stopped, 1 to remove), 2 GPUs; no warnings" in run.text
+    run = play(folder, "models.yml", "--tags", "validate", "-e", "only=v22")
+    assert run.exit_code == 2
+    assert "only: expected models of the inventory, found 'v22'. Did you mean v2?" in run.text
+
+
+def test_an_export_of_some_models_keeps_those_of_the_others(folder: Path) -> None:
+    def export(*arguments: str) -> Run:
+        return play(folder, "export.yml", "-e", f"export_dir={folder / 'out'}", *arguments)
+
+    def files() -> dict[Path, bytes]:
+        return {path: path.read_bytes() for path in (folder / "out").rglob("*.yaml")}
+
+    first = export("-e", "only=v2")
+    assert first.exit_code == 0, first
+    assert "HTTPRoute team-a/chat is left as it is" in " ".join(first.text.split())
+    assert not list((folder / "out").rglob("httproute-*.yaml"))
+    assert export().exit_code == 0
+    whole = files()
+    assert export("-e", "only=nope").exit_code == 2
+    again = export("-e", "only=team-a/v1")
+    assert again.exit_code == 0
+    assert "files of other models kept" in again.text
+    assert files() == whole
+
+
+def test_explain_says_what_it_needs(folder: Path) -> None:
+    explained = play(folder, "explain.yml", "-e", "model=team-a/v1")
+    assert explained.exit_code == 0, explained
+    assert "weight: 10 # traffic.weight of v2" in " ".join(explained.text.split())
+    for arguments, text in (
+        ((), "model: expected -e model=NAME, found nothing. There are team-a/v1, team-a/v2, team-b/gone, team-b/v1."),
+        (("-e", "model=v1"), "model: expected one model, found 'v1', which could be team-a/v1 or team-b/v1."),
+    ):
+        run = play(folder, "explain.yml", *arguments)
+        assert run.exit_code == 2
+        assert run.text.count(text) == 1, run
