@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from inference_platform.catalog.load import Catalog
+from inference_platform.catalog.load import UNPINNED_TAG, Catalog
 from inference_platform.findings import ERROR, WARNING, Finding
 from inference_platform.paths import CHARTS
 
@@ -22,6 +22,9 @@ _OWNERSHIP = ("managed", "delegated", "external")
 #: The chart of every operator that OLM brings.
 SUBSCRIPTION_CHART = "operator-subscription"
 _EXACT_VERSION = re.compile(r"^v?\d+\.\d+\.\d+([-+][0-9A-Za-z.+-]+)?$")
+
+#: What to do about something without a pin.
+HOW_TO_PIN = "Where there is internet, run `python -m inference_platform.catalog lock` and commit what it wrote."
 
 Check = Callable[[Catalog], Iterator[Finding]]
 
@@ -283,6 +286,13 @@ def _operators_are_known(catalog: Catalog) -> Iterator[Finding]:
                 )
 
 
+def _images_are_pinned(catalog: Catalog) -> Iterator[Finding]:
+    for name, image in catalog.images.items():
+        for version, digest in image["digests"].items():
+            if digest.startswith(UNPINNED_TAG):
+                yield _problem("IP-CAT-030", f"images.yml {name} {version}", "a digest", digest, HOW_TO_PIN)
+
+
 def _crd_files_are_pinned(catalog: Catalog) -> Iterator[Finding]:
     for name, versions in catalog.crds.items():
         for version, files in versions.items():
@@ -293,7 +303,7 @@ def _crd_files_are_pinned(catalog: Catalog) -> Iterator[Finding]:
                         f"crds.yml {name}.{version} {file['name']}",
                         "a url and its sha256",
                         file["unpinned"],
-                        "Pin the file when its source is known.",
+                        HOW_TO_PIN if "url" in file else "Pin the file when its source is known.",
                         WARNING,
                     )
 
@@ -327,6 +337,7 @@ _CHECKS: tuple[Check, ...] = (
     _engines_have_crds,
     _charts_are_pinned,
     _operators_are_known,
+    _images_are_pinned,
     _crd_files_are_pinned,
     _locks_are_sorted,
 )

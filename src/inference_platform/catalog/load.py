@@ -16,6 +16,10 @@ from inference_platform.paths import CATALOG
 Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
+#: In images.yml, in place of a digest: the tag whose digest is still to be looked up.
+UNPINNED_TAG = "tag:"
+
+
 class CatalogError(Exception):
     """The catalogue itself is wrong: a mistake of this project, not of its user."""
 

@@ -294,7 +294,7 @@ def _fetch(name: str, urls: list[str], sha256: str, cache: Path) -> bytes:
     failures = []
     for url in urls:
         try:
-            content = _download(url)
+            content = download(url)
         except (OSError, ValueError) as error:
             failures.append(f"{url}: {error}")
             continue
@@ -309,7 +309,8 @@ def _fetch(name: str, urls: list[str], sha256: str, cache: Path) -> bytes:
     )
 
 
-def _download(url: str) -> bytes:
+def download(url: str) -> bytes:
+    """The content behind a URL, asked for again after errors that pass.  Raises OSError."""
     for attempt in range(1, _DOWNLOAD_ATTEMPTS + 1):
         try:
             with urllib.request.urlopen(url, timeout=_DOWNLOAD_SECONDS) as answer:

@@ -10,7 +10,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from inference_platform.catalog.load import Catalog, CatalogError, holds, load
+from inference_platform.catalog.check import HOW_TO_PIN
+from inference_platform.catalog.load import UNPINNED_TAG, Catalog, CatalogError, holds, load
 from inference_platform.findings import Finding, InventoryError, errors, show
 from inference_platform.platform import gateway
 from inference_platform.platform.gates import resolve_gate
@@ -403,10 +404,14 @@ def _with_delegated(choice: _Choice, chosen: dict[str, str], key: str) -> dict[s
 def _images(choice: _Choice, catalog: Catalog) -> dict[str, str]:
     chosen = {**choice.release["images"], **choice.line.get("images", {})}
     chosen = _with_delegated(choice, chosen, "delegated_images")
-    return {
-        name: f"{catalog.images[name]['repository']}@{catalog.images[name]['digests'][version]}"
-        for name, version in sorted(chosen.items())
-    }
+    return {name: _image(name, version, catalog) for name, version in sorted(chosen.items())}
+
+
+def _image(name: str, version: str, catalog: Catalog) -> str:
+    digest = catalog.images[name]["digests"][version]
+    if digest.startswith(UNPINNED_TAG):
+        raise CatalogError(f"images.yml {name} {version}: expected a digest, found {digest}. {HOW_TO_PIN}")
+    return f"{catalog.images[name]['repository']}@{digest}"
 
 
 def _crds(choice: _Choice, catalog: Catalog) -> dict[str, dict[str, Any]]:
