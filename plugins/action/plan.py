@@ -8,11 +8,10 @@ from typing import Any, ClassVar
 
 from ansible.errors import AnsibleActionFail
 from ansible.utils.vars import load_extra_vars
-from ansible_collections.inference.platform.plugins.plugin_utils import handover
+from ansible_collections.inference.platform.plugins.plugin_utils import handover, templates
 from ansible_collections.inference.platform.plugins.plugin_utils.findings import as_table
 from ansible_collections.inference.platform.plugins.plugin_utils.platform_action import (
     PlatformAction,
-    plain,
     quantity,
 )
 from ansible_collections.inference.platform.plugins.plugin_utils.role_inputs import check_role_inputs
@@ -37,13 +36,13 @@ class ActionModule(PlatformAction):
 
         sources = inventory.Sources.load(arguments["inventories"] or self.task_vars["ansible_inventory_sources"])
         extra = load_extra_vars(self._loader)
-        variables = self._given({**sources.variables, **extra}, without=OF_PLAYBOOKS & set(extra))
+        variables, unresolved = self._given({**sources.variables, **extra}, without=OF_PLAYBOOKS & set(extra))
         for name in extra:
             sources.variables.pop(name, None)  # it comes from -e, not from the file
         evidence = self._detect_provider(variables)
         found = inventory.examine(variables, sources)
-        findings = found.findings
-        findings += check_role_inputs(paths.ROLES, variables, sources.where)
+        about_inputs = check_role_inputs(paths.ROLES, variables, sources.where)
+        findings = templates.told_first(unresolved, [*found.findings, *about_inputs], sources.where)
         mistakes = errors(findings)
         if mistakes:
             count = quantity(len(mistakes), "mistake")
@@ -78,14 +77,21 @@ class ActionModule(PlatformAction):
         variables["provider"] = found.provider
         return f" (on {name} {found.evidence})"
 
-    def _given(self, written: Mapping[str, Any], without: Set[str]) -> dict[str, Any]:
-        """What the user set, in inventories or with -e, with templates resolved."""
+    def _given(
+        self, written: Mapping[str, Any], without: Set[str]
+    ) -> tuple[dict[str, Any], list[templates.Unresolved]]:
+        """What the user set, in inventories or with -e, with templates resolved; and those that cannot be resolved."""
         from inference_platform.inventory import settings_of
 
         known = self.task_vars
         names = {**written, **settings_of(known)}.keys() - without
         taken = [name for name in names if name in known and not name.startswith("ansible_")]
-        return {name: plain(self._templar.template(known[name])) for name in taken}
+        given: dict[str, Any] = {}
+        unresolved: list[templates.Unresolved] = []
+        for name in taken:
+            given[name], wrong = templates.resolved(self._templar.template, name, known[name])
+            unresolved += wrong
+        return given, unresolved
 
 
 def in_one_line(plan: Mapping[str, Any], evidence: str, rendered: Any, warnings: int) -> str:

@@ -139,7 +139,7 @@ class CallbackModule(CallbackBase):
             return
         from inference_platform.inventory import Sources, unreadable_files
 
-        findings = unreadable_files(Sources.load(context.CLIARGS.get("inventory") or ()))
+        findings = unreadable_files(Sources.load(context.CLIARGS.get("inventory") or (), with_models=False))
         if findings:
             self._say(as_table(findings), constants.COLOR_ERROR)
 

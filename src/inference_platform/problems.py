@@ -21,6 +21,8 @@ _CODES = {
     schema.NOT_ALLOWED: NOT_ALLOWED,
     schema.MISSING_KEY: MISSING,
 }
+# Ansible reads the variables of an inventory, but no file of a model.
+_BRACES = " Braces in the file of a model are text: for a template, move the model below models in group_vars."
 
 
 class Reporter:
@@ -51,7 +53,8 @@ class Reporter:
                 RENAMED, mistake.path, show(renamed["new"]), mistake.found, f"Write {renamed['new']}{hint}."
             )
         code = mistake.code or _CODES[mistake.kind]
-        return self.error(code, mistake.path, mistake.expected, mistake.found, _remedy(mistake))
+        hint = _BRACES if "{{" in mistake.found and self._sources.is_in_model_file(mistake.path) else ""
+        return self.error(code, mistake.path, mistake.expected, mistake.found, _remedy(mistake) + hint)
 
 
 def _remedy(mistake: SchemaMistake) -> str:

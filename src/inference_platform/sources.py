@@ -10,14 +10,15 @@ come from here, double braces included.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 
+from inference_platform.findings import show
 from inference_platform.schema import KeyPath
 
 _SUFFIXES = {"", ".yml", ".yaml", ".json"}
@@ -25,14 +26,40 @@ _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _VAULT_MARK = "$ANSIBLE_VAULT"
 _MODELS = "models"
 
+# What is expected of a model file, and what to do.
+_ONE_MODEL = (
+    "one model: a mapping with namespace, uri and gpu",
+    "Write one file per model, or move what is in it below models in group_vars; remove a file without a model.",
+)
+_OPEN_FILE = (
+    "one model in plain YAML",
+    "Decrypt it, or move it below models in group_vars. Secrets of models stay in the cluster (credentials_secret).",
+)
+_ONCE = ("each key once", "Remove one of the two.")
+
+T = TypeVar("T")
+
 
 @dataclass(frozen=True)
 class UnreadableFile:
-    """A file of the inventory that is no YAML: its path, the line, and what the parser said."""
+    """A file of the inventory that cannot be used as it is: its path, the line, what is wrong, and what to do."""
 
     path: Path
     line: int
     problem: str
+    expected: str = "YAML"
+    remedy: str = "Correct the syntax."
+
+
+class _ModelConstructor(yaml.constructor.SafeConstructor):
+    """Makes the content of a model file; all of its texts are what Ansible calls unsafe, so the tag adds nothing."""
+
+
+def _unsafe_text(constructor: Any, node: Any) -> Any:
+    return constructor.construct_scalar(node)
+
+
+_ModelConstructor.add_constructor("!unsafe", _unsafe_text)
 
 
 @dataclass
@@ -41,17 +68,18 @@ class Sources:
 
     ``variables`` maps each top-level variable to the key node and value node of its
     strongest definition with the file it is in; ``model_files`` are the files with one
-    model each and their content, in order; ``unreadable`` lists files with syntax errors.
+    model each and their content, in order; ``unreadable`` lists what is wrong with files.
     """
 
     variables: dict[str, tuple[Path, yaml.Node, yaml.Node]] = field(default_factory=dict)
     unreadable: list[UnreadableFile] = field(default_factory=list)
     model_files: list[tuple[Path, yaml.Node]] = field(default_factory=list)
+    _models_of_files: list[Any] = field(default_factory=list)
     _models_before_files: int = 0
 
     @classmethod
-    def load(cls, inventories: Iterable[str | os.PathLike[str]]) -> Sources:
-        """Read inventories as given to ``ansible-playbook -i``: folders or files.
+    def load(cls, inventories: Iterable[str | os.PathLike[str]], *, with_models: bool = True) -> Sources:
+        """Read inventories as given to ``ansible-playbook -i``: folders or files; also files of models, if asked for.
 
         Definitions are taken in Ansible's order of strength: variables in the inventory
         file, group_vars/all, other group_vars, host_vars; later files beat earlier ones.
@@ -62,7 +90,7 @@ class Sources:
                 sources._add_hosts_file(path)
             for path in _variable_files(inventory if inventory.is_dir() else inventory.parent):
                 sources._add_variables_file(path)
-            for path in _model_files(inventory if inventory.is_dir() else inventory.parent):
+            for path in _model_files(inventory if inventory.is_dir() else inventory.parent) if with_models else ():
                 sources._add_model_file(path)
         return sources
 
@@ -72,7 +100,11 @@ class Sources:
         From now on ``where`` counts the files after those of the variable.
         """
         self._models_before_files = len(written)
-        return [*written, *(_model(path, node) for path, node in self.model_files)]
+        return [*written, *self._models_of_files]
+
+    def is_in_model_file(self, path: KeyPath) -> bool:
+        """Whether the model that ``path`` leads to has a file of its own, where braces are text."""
+        return self._model_file(path) is not None
 
     def where(self, path: KeyPath) -> str:
         """``path`` with the file and line of its value: "inventories/eks/group_vars/all.yml:3 provider".
@@ -127,9 +159,24 @@ class Sources:
             self._add_mapping(path, root)
 
     def _add_model_file(self, path: Path) -> None:
-        root = self._compose(path)
-        if root is not None:
-            self.model_files.append((path, root))
+        text = path.read_text(encoding="utf-8")
+        if text.startswith(_VAULT_MARK):
+            self.unreadable.append(UnreadableFile(path, 1, "an encrypted file", *_OPEN_FILE))
+            return
+        read = self._parsed(path, lambda: _model(text), text)
+        if read is None:
+            return
+        root, value = read
+        if not isinstance(value, dict) or _MODELS in value:
+            found = f"a variable {_MODELS}" if isinstance(value, dict) else show(value)
+            self.unreadable.append(UnreadableFile(path, 1, found, *_ONE_MODEL))
+            return
+        self.unreadable += [
+            UnreadableFile(path, again + 1, f"{key} twice, first in line {first + 1}", *_ONCE)
+            for key, first, again in _repeated_keys(root)
+        ]
+        self.model_files.append((path, root))
+        self._models_of_files.append({"name": path.stem, **value})
 
     def _add_hosts_file(self, path: Path) -> None:
         root = self._compose(path)
@@ -155,8 +202,12 @@ class Sources:
         text = path.read_text(encoding="utf-8")
         if text.startswith(_VAULT_MARK):
             return None
+        return self._parsed(path, lambda: yaml.compose(text, Loader=_LOADER), text)
+
+    def _parsed(self, path: Path, parse: Callable[[], T], text: str) -> T | None:
+        """What ``parse`` makes of the text of a file; None, and a note, when it is no YAML."""
         try:
-            return yaml.compose(text, Loader=_LOADER)
+            return parse()
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             line = mark.line + 1 if mark else 1
@@ -216,10 +267,26 @@ def _model_files(folder: Path) -> list[Path]:
     return sorted(path for path in files if path.suffix in _SUFFIXES - {""} and path.is_file())
 
 
-def _model(path: Path, node: yaml.Node) -> Any:
-    """The content of a model file; without a name in it, the file's own is taken."""
-    value = yaml.constructor.SafeConstructor().construct_document(node)
-    return {"name": path.stem, **value} if isinstance(value, dict) else value
+def _model(text: str) -> tuple[Any, Any]:
+    """The node and the content of a model file; nothing and nothing of an empty one."""
+    node = yaml.compose(text, Loader=_LOADER)
+    return node, None if node is None else _ModelConstructor().construct_document(node)
+
+
+def _repeated_keys(node: yaml.Node) -> Iterator[tuple[str, int, int]]:
+    """Keys that a mapping at or below ``node`` has twice, with the lines of the first and of the other (from 0)."""
+    if isinstance(node, yaml.SequenceNode):
+        for item in node.value:
+            yield from _repeated_keys(item)
+    elif isinstance(node, yaml.MappingNode):
+        first: dict[str, int] = {}
+        for key, value in node.value:
+            line = key.start_mark.line
+            if isinstance(key, yaml.ScalarNode):
+                if key.value in first:
+                    yield key.value, first[key.value], line
+                first.setdefault(key.value, line)
+            yield from _repeated_keys(value)
 
 
 def _entries(node: yaml.Node | None) -> dict[str, yaml.Node]:

@@ -81,9 +81,9 @@ def examine(
 
 
 def unreadable_files(sources: Sources) -> list[Finding]:
-    """A finding for each file of the inventory that is no YAML."""
+    """A finding for each file of the inventory that cannot be used as it is."""
     return [
-        Finding(UNREADABLE_FILE, ERROR, sources.shown(file), "YAML", file.problem, "Correct the syntax.")
+        Finding(UNREADABLE_FILE, ERROR, sources.shown(file), file.expected, file.problem, file.remedy)
         for file in sources.unreadable
     ]
 

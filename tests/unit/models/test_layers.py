@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from inference_platform.findings import errors
+from inference_platform.inventory import unreadable_files
 from inference_platform.models import render
 from inference_platform.models.pipeline import render_inventory
 from inference_platform.sources import Sources
@@ -117,10 +118,64 @@ def test_a_finding_names_the_file_and_its_line(aws, inventory):
     ]
 
 
-def test_a_file_that_is_no_mapping_is_refused_where_it_is(aws, inventory):
-    write(inventory, "list.yml", "- name: a\n")
+@pytest.mark.parametrize(
+    ("text", "line", "found"),
+    [
+        ("", 1, "nothing"),
+        ("# later\n", 1, "nothing"),
+        ("- name: a\n", 1, "a list of 1"),
+        ("a\n", 1, '"a"'),
+        ("models:\n  - name: a\n", 1, "a variable models"),
+        ("$ANSIBLE_VAULT;1.1;AES256\n6162\n", 1, "an encrypted file"),
+        (GOOD + "env:\n  A: !vault x\n", 6, "could not determine a constructor for the tag '!vault'"),
+    ],
+    ids=["empty", "comment", "list", "text", "variable", "encrypted", "encrypted value"],
+)
+def test_a_file_without_a_model_is_told_and_is_no_model(inventory, text, line, found):
+    write(inventory, "a.yml", text)
+    write(inventory, "good.yml", GOOD)
+    sources = Sources.load([inventory])
+    assert [entry["name"] for entry in sources.models([])] == ["good"]
+    (finding,) = unreadable_files(sources)
+    assert (finding.code, finding.where, finding.found) == ("IP-INV-006", f"models/a.yml:{line}", found)
+    assert "one model" in finding.expected or finding.expected == "YAML"
+    assert finding.remedy.endswith(".")
+
+
+def test_a_key_that_a_file_gives_twice_is_told(inventory):
+    write(inventory, "a.yml", GOOD + "env: {A: b, A: c}\ngpu: {count: 2}\n")
+    sources = Sources.load([inventory])
+    found = [(one.where, one.found) for one in unreadable_files(sources)]
+    assert found == [("models/a.yml:5", "A twice, first in line 5"), ("models/a.yml:6", "gpu twice, first in line 3")]
+
+
+def test_the_same_key_in_two_mappings_is_fine(inventory):
+    write(inventory, "a.yml", GOOD + "env: {A: b}\npod_labels: {A: b}\n")
+    assert Sources.load([inventory]).unreadable == []
+
+
+def test_a_text_that_ansible_would_call_unsafe_is_a_text(aws, inventory):
+    write(inventory, "a.yml", GOOD + "env: {A: !unsafe '{{ x }}'}\n")
+    (entry,) = render_inventory({}, aws, Sources.load([inventory])).entries
+    assert entry["env"] == {"A": "{{ x }}"}
+
+
+def test_braces_where_a_file_cannot_have_them_are_explained(aws, inventory):
+    write(inventory, "a.yml", GOOD.replace("team-a", "'{{ team }}'"))
     (finding,) = render_inventory({}, aws, Sources.load([inventory])).findings
-    assert (finding.code, finding.where) == ("IP-INV-003", "models/list.yml:1 models[0]")
+    assert finding.where == "models/a.yml:1 models[0].namespace (a)"
+    assert "Braces in the file of a model are text" in finding.remedy
+
+
+def test_braces_of_a_variable_are_not_explained_as_those_of_a_file(aws):
+    (finding,) = render_inventory({"models": [model(namespace="{{ team }}")]}, aws).findings
+    assert "Braces" not in finding.remedy
+
+
+def test_files_of_models_are_left_out_where_only_variables_count(inventory):
+    write(inventory, "a.yml", "[")
+    sources = Sources.load([inventory], with_models=False)
+    assert (sources.unreadable, sources.model_files) == ([], [])
 
 
 def test_a_file_that_is_no_yaml_is_told_and_the_others_are_read(inventory):

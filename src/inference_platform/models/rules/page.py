@@ -39,6 +39,14 @@ _GENERAL = {
     NOT_ALLOWED: ("The value is one that the key takes.", "Set it to what is expected."),
     MISSING: ("A key that is needed is there.", "Add it."),
 }
+# What is told about an inventory before its values are judged.
+_OF_FILES = {
+    "IP-INV-006": ("A file is YAML, and one of a model holds one model.", "Do as the finding says."),
+    "IP-INV-007": (
+        "Ansible can resolve every template in a variable.",
+        "Define what it names, or write `!unsafe` before a text with braces of its own.",
+    ),
+}
 # Rules without a check of their own are checked by the schema, or while layers are merged.
 _OF_THE_SCHEMA = "Set it to what is expected."
 _OF_LAYERS = {
@@ -166,7 +174,8 @@ def _texts(node: ast.expr) -> Iterator[str]:
 
 
 def _general_rows() -> list[tuple[str, ...]]:
-    return [(f"`{code}`", "error", "schema", holds, "", what, "") for code, (holds, what) in _GENERAL.items()]
+    places = [*((row, "schema") for row in _GENERAL.items()), *((row, "files") for row in _OF_FILES.items())]
+    return [(f"`{code}`", "error", place, holds, "", what, "") for (code, (holds, what)), place in places]
 
 
 def _row(rule: Rule) -> tuple[str, ...]:
