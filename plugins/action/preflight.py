@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
@@ -29,6 +29,7 @@ class ActionModule(PlatformAction):
         "crd_cache": {"type": "path"},
         "inventories": {"type": "list", "elements": "path"},
         "every_check": {"type": "bool", "default": False},
+        "installs": {"type": "bool", "default": True},
     }
 
     def perform(self, arguments: dict[str, Any]) -> dict[str, Any]:
@@ -51,6 +52,7 @@ class ActionModule(PlatformAction):
             ),
             where=places(sources),
             sources=sources,
+            installs=arguments["installs"],
         )
         plan, outcome = found.plan, found.outcome
         if not self.check:
@@ -85,11 +87,11 @@ def reader(inventories: Iterable[str]) -> Callable[[], Any]:
     return sources
 
 
-def places(sources: Callable[[], Any]) -> Callable[[Any, str], str]:
+def places(sources: Callable[[], Any]) -> Callable[[str, str, Sequence[Any]], str]:
     """Says where a field of a model is written."""
 
-    def where(model: Any, field: str) -> str:
-        path = sources().path_of_model(model.name) or ("models",)
-        return f"{sources().where((*path, field))} ({model.name})"
+    def where(namespace: str, name: str, field: Sequence[Any]) -> str:
+        path = sources().path_of_model(namespace, name) or ("models",)
+        return f"{sources().where((*path, *field))} ({name})"
 
     return where

@@ -12,7 +12,7 @@ description:
     the helm program of this machine. Writes nothing to the cluster.
   - Decides who owns each dependency, and resolves the plan again where the inventory says auto.
   - Fails with everything that stands in the way, such as a cert-manager of somebody else or a model whose GPUs no
-    node has. docs/reference/preflight.md lists the checks.
+    node has, or one whose Secret does not exist. docs/reference/preflight.md lists the checks.
   - Says which cluster, which layers in which order, and who owns what.
 options:
   settings:
@@ -46,6 +46,12 @@ options:
     description: Whether to show every check, not only those that are not ok.
     type: bool
     default: false
+  installs:
+    description:
+      - Whether the run brings the platform before it applies the models. Without, what models need of the platform
+        must be there, such as the gateway and the webhook of KServe.
+    type: bool
+    default: true
 notes:
   - Supports check mode and diff.
 extends_documentation_fragment:

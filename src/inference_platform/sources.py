@@ -134,23 +134,27 @@ class Sources:
         file, root = self.model_files[index]
         return file, _deepest(root, root, path[2:])
 
-    def path_of_model(self, name: str) -> KeyPath | None:
-        """The path of the first model of this name, in the variable or in a file of its own; None: not found."""
+    def path_of_model(self, namespace: str, name: str) -> KeyPath | None:
+        """The path of a model, in the variable or in a file of its own; None: not found.
+
+        An entry that does not say its namespace (it comes from defaults) counts for every namespace.
+        """
         self._models_before_files, positions = self._model_positions
-        index = positions.get(name)
+        index = positions.get((namespace, name), positions.get(("", name)))
         return None if index is None else (_MODELS, index)
 
     @cached_property
-    def _model_positions(self) -> tuple[int, dict[str, int]]:
-        """How many models the variable has, and where each name is first."""
+    def _model_positions(self) -> tuple[int, dict[tuple[str, str], int]]:
+        """How many models the variable has, and where each namespace, as written, and name are first."""
         found = self.variables.get(_MODELS)
         written = found[2].value if found is not None and isinstance(found[2], yaml.SequenceNode) else []
-        positions: dict[str, int] = {}
+        positions: dict[tuple[str, str], int] = {}
         for index, (file, node) in enumerate([*((None, node) for node in written), *self.model_files]):
-            given = _entries(node).get("name")
-            name = given.value if given is not None else file and file.stem
+            entry = _entries(node)
+            name = entry["name"].value if "name" in entry else file and file.stem
+            namespace = entry["namespace"].value if "namespace" in entry else ""
             if name:
-                positions.setdefault(name, index)
+                positions.setdefault((namespace, name), index)
         return len(written), positions
 
     def _add_variables_file(self, path: Path) -> None:

@@ -11,7 +11,8 @@ import pytest
 
 from inference_platform.cluster.client import Cluster
 from inference_platform.cluster.objects import Object
-from inference_platform.models import RenderResult
+from inference_platform.models import render
+from inference_platform.platform import resolve
 from inference_platform.preflight import examine, outcome
 from tests.support.clusters import EmbeddedCluster, running_cluster, wait_for
 
@@ -22,6 +23,7 @@ ROUTES = "httproutes.gateway.networking.k8s.io"
 NOWHERE = {"service": {"name": "gone", "namespace": "preflight-test", "path": "/"}}
 #: Selects nothing, so that pods can be made.
 NOBODY = {"matchLabels": {"preflight-test": "nobody"}}
+CLAIM = {"accessModes": ["ReadOnlyMany"], "resources": {"requests": {"storage": "1Gi"}}}
 SAMPLE = "object.metadata.name != 'inference-platform-preflight'"
 
 
@@ -94,6 +96,7 @@ def spoil(cluster: Cluster) -> None:
         crd("v9.9.9"),
         obj("v1", "Namespace", "istio-system"),
         obj("v1", "Namespace", "preflight-models", metadata=restricted),
+        obj("v1", "PersistentVolumeClaim", "claim", "preflight-models", spec=CLAIM),
         obj("v1", "ResourceQuota", "preflight-test", "istio-system", spec={"hard": {"limits.cpu": "1"}}),
     ):
         cluster.apply(thing, manager="somebody")
@@ -101,21 +104,20 @@ def spoil(cluster: Cluster) -> None:
 
 def look(cluster: Cluster, own: EmbeddedCluster) -> outcome.Outcome:
     """A preflight for a cluster without cloud manager, with one model."""
-    model = obj(
-        "serving.kserve.io/v1alpha2",
-        "LLMInferenceService",
-        "m",
-        "preflight-models",
-        spec={"model": {"uri": "pvc://claim/m"}, "template": {"containers": []}},
-    )
     settings = {"platform_release": "3.4", "provider": "generic"}
+    model = {"name": "m", "namespace": "preflight-models", "uri": "pvc://claim/m", "credentials_secret": "hf"}
+    rendered = render([{**model, "replicas": 0, "gpu": {"count": 1}}], {}, resolve(settings).to_dict())
+    assert rendered.ok
     helm, source = str(own.tools / "bin" / "helm"), examine.CrdSource(own.tools / "crds")
-    return examine.examine(cluster, settings, RenderResult([model], [], []), helm=helm, crd_source=source).outcome
+    return examine.examine(cluster, settings, rendered, helm=helm, crd_source=source).outcome
 
 
 def test_what_stands_in_the_way_is_found(own: EmbeddedCluster) -> None:
     cluster = Cluster.connect(str(own.paths.kubeconfig))
-    assert [finding.code for finding in look(cluster, own).findings] == ["IP-PRE-020"]
+    assert [(finding.code, finding.found) for finding in look(cluster, own).findings] == [
+        ("IP-MOD-128", '"hf", which does not exist'),
+        ("IP-MOD-128", '"claim", which does not exist'),
+    ]
     spoil(cluster)
 
     def found() -> dict[str, str] | None:
@@ -126,7 +128,8 @@ def test_what_stands_in_the_way_is_found(own: EmbeddedCluster) -> None:
     findings: Any = wait_for("policy and stored version", found, 60)
     assert "images must come from registry.example.org" in findings.pop("IP-PRE-030")
     assert findings == {
-        "IP-PRE-020": "none (StorageClasses: none)",
+        "IP-MOD-128": '"hf", which does not exist',
+        "IP-PRE-020": "none named, and none is the default",
         "IP-PRE-031": "no such Service",
         "IP-PRE-033": "restricted",
         "IP-PRE-034": "a quota on limits.cpu",

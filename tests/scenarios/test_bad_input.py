@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
-from tests.scenarios.conftest import on_embedded_cluster
+from tests.scenarios.conftest import on_embedded_cluster, run_on
 from tests.support.audit import AuditMark
 from tests.support.clusters import EmbeddedCluster
 from tests.support.playbook import Project, Run, replace_once
@@ -152,6 +152,26 @@ MISTAKES = {
         remedy="choose a gpu.product that the nodes have",
         at="gpu:",
     ),
+    "a Secret that does not exist": Mistake(
+        MODELS,
+        "    replicas: 2",
+        "    replicas: 2\n    credentials_secret: hf-token",
+        "models[0].credentials_secret (qwen-basic)",
+        expected="a Secret of namespace models",
+        found='"hf-token", which does not exist',
+        remedy="Make the namespace models, and it in there.",
+        at="credentials_secret:",
+    ),
+    "a gateway that does not exist": Mistake(
+        MODELS,
+        "    replicas: 2",
+        "    replicas: 2\n    router: {gateways: [{name: mine, namespace: edge}]}",
+        "models[0].router.gateways[0] (qwen-basic)",
+        expected="a Gateway: ",
+        found="edge/mine",
+        remedy="Correct name and namespace, or make the Gateway.",
+        at="router:",
+    ),
     "more GPUs than any node has": Mistake(
         MODELS,
         "      count: 1\n",
@@ -199,6 +219,18 @@ def test_mistakes_in_several_files_are_all_listed_at_once(empty: EmbeddedCluster
     assert stopped(run), run.output
     assert {name: says(run, MISTAKES[name], inventory) for name in names} == {name: [] for name in names}, run.output
     assert "5 mistakes in the inventory; nothing was written." in run.output
+
+
+def test_models_before_the_platform_are_refused_with_what_is_missing(empty: EmbeddedCluster) -> None:
+    run = run_on(empty, playbook="playbooks/models.yml")
+    assert stopped(run), run.output
+    for words in (
+        f"{VARIABLES / MODELS}:",
+        "expected    the CRDs inferencepools.inference.networking.k8s.io",
+        "expected    an endpoint of llmisvc-webhook-server-service",
+        "or run site.yml, which repairs it",
+    ):
+        assert words in run.output
 
 
 def test_an_unknown_release_does_not_hide_the_mistakes_of_models(empty: EmbeddedCluster, inventory: Path) -> None:

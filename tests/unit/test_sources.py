@@ -109,6 +109,14 @@ def test_a_model_is_found_by_its_name_in_the_variable_and_in_files_of_its_own(in
     write(inventory / "models/big.yml", "uri: hf://a/b\ngpu: {count: 8}\n")
     write(inventory / "models/other.yml", "name: named\nuri: hf://a/b\n")
     sources = Sources.load([inventory])
-    paths = {name: sources.path_of_model(name) for name in ("two", "big", "named", "gone")}
+    paths = {name: sources.path_of_model("any", name) for name in ("two", "big", "named", "gone")}
     assert paths == {"two": ("models", 1), "big": ("models", 2), "named": ("models", 3), "gone": None}
     assert sources.where((*paths["big"], "gpu")) == "mine/models/big.yml:2 models[2].gpu"
+
+
+def test_of_models_with_one_name_the_one_of_the_namespace_is_found(inventory):
+    for number, space in enumerate(("namespace: team-a\n", "namespace: team-b\n", "")):
+        write(inventory / f"models/{number}.yml", f"name: same\n{space}uri: hf://a/b\n")
+    sources = Sources.load([inventory])
+    paths = [sources.path_of_model(space, "same") for space in ("team-a", "team-b", "team-c")]
+    assert paths == [("models", 2), ("models", 3), ("models", 4)]

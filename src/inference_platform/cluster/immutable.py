@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 KIND = "LLMInferenceService"
+CODE = "IP-MOD-108"
 _BLOCKS: tuple[tuple[str, ...], ...] = (("spec",), ("spec", "prefill"))
 
 

@@ -26,7 +26,7 @@ from inference_platform.cluster.apply import (
     read_live,
 )
 from inference_platform.cluster.client import FIELD_MANAGER, Cluster
-from inference_platform.cluster.immutable import KIND, fixed_fields
+from inference_platform.cluster.immutable import CODE, KIND, fixed_fields
 from inference_platform.cluster.objects import Object, Ref
 from inference_platform.cluster.readiness import STOP_ANNOTATION
 from inference_platform.cluster.selection import Choice, model_of
@@ -415,7 +415,8 @@ def _is_dying(live: Mapping[str, object]) -> bool:
 def _refusal(ref: Ref, fixed: Sequence[object]) -> str:
     what = "; ".join(map(str, fixed))
     return (
-        f"{ref}: {what}. KServe does not change this on a model that exists, so nothing of the model was written. "
+        f"{ref} ({CODE}): {what}. KServe does not change this on a model that exists, so nothing of the model was "
+        "written. "
         f"To delete the model and make it anew (it does not serve meanwhile), run again with "
         f"`-e models_recreate={ref.place}`. To keep serving, add the new shape under another name, move the "
         "traffic, then remove this one."

@@ -57,7 +57,7 @@ READS: tuple[Read, ...] = (
     Read("limit_ranges", "v1", "LimitRange"),
     Read("load_balancers", "v1", "Service", field_selector="spec.type=LoadBalancer"),
     Read("storage_classes", "storage.k8s.io/v1", "StorageClass", metadata_only=True),
-    Read("claims", "v1", "PersistentVolumeClaim", metadata_only=True),
+    Read("claims", "v1", "PersistentVolumeClaim"),
     Read("subscriptions", "operators.coreos.com/v1alpha1", "Subscription"),
     Read("cluster_versions", "config.openshift.io/v1", "ClusterVersion"),
     Read("services", "serving.kserve.io/v1alpha2", "LLMInferenceService"),
@@ -90,16 +90,20 @@ def look(
         version=cluster.version,
         helm=_helm(helm),
     )
+    read_parts(cluster, seen, [*reads, *(read for read in READS_ON_REQUEST if read.part in besides)])
+    return seen
+
+
+def read_parts(cluster: Cluster, seen: Snapshot, reads: Iterable[Read]) -> None:
+    """Adds the answers of these lists to what was seen; those the user may not have are noted."""
     cluster.discovery()  # once, before the workers ask for it
-    asked = [*reads, *(read for read in READS_ON_REQUEST if read.part in besides)]
-    wanted = [read for read in asked if cluster.discovery().find(read.api_version, read.kind)]
+    wanted = [read for read in reads if cluster.discovery().find(read.api_version, read.kind)]
     with ThreadPoolExecutor(max_workers=cluster.workers) as pool:
         for read, answer in zip(wanted, pool.map(lambda read: _list(cluster, read), wanted), strict=True):
             if isinstance(answer, errors.Forbidden):
                 seen.unseen[read.part] = answer.message
             else:
                 seen.parts.setdefault(read.part, []).extend(answer)
-    return seen
 
 
 def _list(cluster: Cluster, read: Read) -> list[Object] | errors.Forbidden:
@@ -270,10 +274,10 @@ def look_behind_webhooks(cluster: Cluster, seen: Snapshot, without: Iterable[str
     }
     wanted = sorted(key for key in services if key[0] not in ours)
     with ThreadPoolExecutor(max_workers=cluster.workers) as pool:
-        seen.backends.update(zip(wanted, pool.map(lambda key: _backend(cluster, *key), wanted), strict=True))
+        seen.backends.update(zip(wanted, pool.map(lambda key: backend(cluster, *key), wanted), strict=True))
 
 
-def _backend(cluster: Cluster, namespace: str, name: str) -> str:
+def backend(cluster: Cluster, namespace: str, name: str) -> str:
     """What is wrong with a Service, "" when nothing is (or it may not be seen)."""
     try:
         if cluster.get("v1", "Service", name, namespace) is None:

@@ -10,10 +10,11 @@ from inference_platform.cluster.objects import Object
 from inference_platform.findings import ERROR, WARNING
 from inference_platform.preflight import data, ownership
 from inference_platform.preflight.registry import Objection, Scene, check, not_asked
-from inference_platform.preflight.snapshot import ENGINES, dig, labels_of, place
+from inference_platform.preflight.snapshot import ENGINES, annotations_of, dig, labels_of, place
 from inference_platform.schema import or_list
 
 _LISTED = 5
+_DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
 _READS_OF_OWNERSHIP = ("deployments", "crds")
 
 
@@ -187,21 +188,29 @@ def _has_gpus(node: Object, gpu: Mapping[str, Any]) -> bool:
 # ---- storage, load balancer, images -----------------------------------------------------------------------
 
 
-@check("IP-PRE-020", "Claims that models read exist", reads=["claims"], severity=WARNING)
+@check("IP-PRE-020", "Claims that models read get a volume", reads=["claims", "storage_classes"], severity=WARNING)
 def claims(scene: Scene) -> Iterator[Objection]:
-    there = {(item["metadata"]["namespace"], item["metadata"]["name"]) for item in scene.seen.of("claims")}
+    """Claims that are not there at all are found with the other references of models (IP-MOD-128)."""
+    classes = {item["metadata"]["name"] for item in scene.seen.of("storage_classes")}
+    default = any(annotations_of(item).get(_DEFAULT_CLASS) == "true" for item in scene.seen.of("storage_classes"))
+    waiting = {
+        (item["metadata"]["namespace"], item["metadata"]["name"]): item
+        for item in scene.seen.of("claims")
+        if dig(item, "status", "phase") == "Pending" and not dig(item, "spec", "volumeName")
+    }
     for model in _services(scene):
         uri = str(dig(model, "spec", "model", "uri", default=""))
-        if not uri.startswith("pvc://"):
-            continue
         key = (model["metadata"]["namespace"], uri.removeprefix("pvc://").partition("/")[0])
-        if key not in there:
-            classes = [item["metadata"]["name"] for item in scene.seen.of("storage_classes")]
+        claim = waiting.get(key) if uri.startswith("pvc://") else None
+        if claim is None:
+            continue
+        name = dig(claim, "spec", "storageClassName")
+        if (not default) if name is None else name not in classes:
             yield Objection(
                 place(model),
-                f"PersistentVolumeClaim {'/'.join(key)}",
-                f"none (StorageClasses: {', '.join(classes) or 'none'})",
-                "Create the claim and fill it before the model starts.",
+                f"a StorageClass for the claim {'/'.join(key)}: {or_list(sorted(classes)) or 'none exists'}",
+                "none named, and none is the default" if name is None else str(name),
+                "Make the StorageClass, or make the claim anew with one that exists.",
             )
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from inference_platform import catalog, platform
-from inference_platform.cluster import crds, survey
+from inference_platform.cluster import crds, model_facts, survey
 from inference_platform.cluster.client import Cluster
 from inference_platform.findings import Finding
 from inference_platform.mirror import mirrored
@@ -16,14 +16,17 @@ from inference_platform.models import RenderResult, capacity
 from inference_platform.models.choice import means
 from inference_platform.models.kept import releases_of_models
 from inference_platform.models.pipeline import render_inventory
+from inference_platform.models.rules.cluster import check_cluster
 from inference_platform.platform.resolve import ownership_choices, serving_of, setting
 from inference_platform.preflight import data, detection, gateway_checks, outcome, ownership
 from inference_platform.preflight.ownership import Decision, Question
 from inference_platform.preflight.registry import Scene
 from inference_platform.preflight.snapshot import Snapshot, annotations_of
+from inference_platform.schema import KeyPath
 from inference_platform.sources import Sources
 
-Where = Callable[[Any, str], str]
+Where = Callable[[str, str, KeyPath], str]
+"""Namespace and name of a model and the path of a field to where that is written."""
 
 #: The CRD set of a dependency that is nothing but CRDs.
 _CRD_SET = {"gateway_api": "gateway-api"}
@@ -53,6 +56,10 @@ class Examination:
     kept: dict[str, str]
 
 
+def _by_name(namespace: str, name: str, path: KeyPath) -> str:
+    return f"models {namespace}/{name} {'.'.join(map(str, path))}"
+
+
 def examine(
     cluster: Cluster,
     settings: Mapping[str, Any],
@@ -60,8 +67,9 @@ def examine(
     *,
     helm: str | None = None,
     crd_source: CrdSource = CrdSource(),
-    where: Where | None = None,
+    where: Where = _by_name,
     sources: Callable[[], Sources] = Sources,
+    installs: bool = True,
 ) -> Examination:
     """Looks at a cluster and decides.
 
@@ -69,6 +77,7 @@ def examine(
     rendered  the models
     where     gives the place of a model's field in the inventory
     sources   reads the inventory once more, when models have to be rendered again
+    installs  whether the run brings the platform too, or finds it there
     """
     entries = data.load()
     first = platform.resolve(settings).to_dict()
@@ -98,6 +107,7 @@ def examine(
     )
     _ask(cluster, settings, scene, crd_source)
     others = late + _capacity(seen, plan, rendered, moved, where)
+    others += _references(cluster, seen, plan, rendered, where, installs=installs)
     return Examination(plan, outcome.run(scene, _version(seen), others), rendered, kept)
 
 
@@ -196,7 +206,7 @@ def _an_image(plan: Mapping[str, Any]) -> str:
 
 
 def _capacity(
-    seen: Snapshot, plan: Mapping[str, Any], rendered: RenderResult, moved: Iterable[str], where: Where | None
+    seen: Snapshot, plan: Mapping[str, Any], rendered: RenderResult, moved: Iterable[str], where: Where
 ) -> list[Finding]:
     if {"nodes", "pods"} & seen.unseen.keys():
         return []
@@ -207,10 +217,26 @@ def _capacity(
         seen.of("nodes"),
         seen.of("pods"),
         plan["serving"]["gpu"],
-        where,
+        lambda model, field: where(model.namespace, model.name, (field,)),
         objects=rendered.objects,
         changing=changing,
     ).findings
+
+
+def _references(
+    cluster: Cluster,
+    seen: Snapshot,
+    plan: Mapping[str, Any],
+    rendered: RenderResult,
+    where: Where,
+    *,
+    installs: bool,
+) -> list[Finding]:
+    """What models refer to and the cluster does not have."""
+    facts = model_facts.read(cluster, seen, plan, rendered.entries, rendered.objects, installs=installs)
+    return check_cluster(
+        rendered.entries, plan, facts, lambda entry, path: where(entry["namespace"], entry["name"], path)
+    )
 
 
 def _version(seen: Snapshot) -> str:

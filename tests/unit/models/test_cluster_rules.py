@@ -29,10 +29,6 @@ def classes(controller: str) -> dict[str, Any]:
     return {"istio": {"spec": {"controllerName": controller}}}
 
 
-def live(**parallelism: int) -> dict[str, Any]:
-    return {KEY: {"spec": {"parallelism": parallelism}}}
-
-
 def claim(*modes: str) -> dict[str, Any]:
     return {("team-a", "weights"): {"spec": {"accessModes": list(modes)}}}
 
@@ -43,21 +39,6 @@ LABEL = "inference-platform.io/gateway-access"
 
 # code, changes of the entry, facts that are wrong, where, facts that are fine
 CASES: list[tuple[str, dict[str, Any], dict[str, Any], str, dict[str, Any]]] = [
-    (
-        "IP-MOD-108",
-        TWO_NODES,
-        {"services": live(data=8, dataLocal=8)},
-        "parallelism",
-        {"services": live(data=32, dataLocal=16)},
-    ),
-    ("IP-MOD-108", {}, {"services": live(pipeline=2)}, "parallelism", {"services": live()}),
-    (
-        "IP-MOD-108",
-        {"prefill": {}},
-        {"services": {KEY: {"spec": {"prefill": {"parallelism": {"data": 4, "dataLocal": 2}}}}}},
-        "prefill.parallelism",
-        {"services": {KEY: {"spec": {}}}},
-    ),
     ("IP-MOD-111", {}, {"gateways": {}}, "router", {"gateways": {GATEWAY: gateway()}}),
     ("IP-MOD-111", OWN, {"gateways": {}}, "router.gateways.0", {"gateways": {("edge", "g"): gateway()}}),
     (
@@ -126,13 +107,6 @@ CASES: list[tuple[str, dict[str, Any], dict[str, Any], str, dict[str, Any]]] = [
         {"claims": claim("ReadWriteOnce")},
         "uri",
         {"claims": claim("ReadOnlyMany")},
-    ),
-    (
-        "IP-MOD-144",
-        TWO_NODES,
-        {"service_accounts": {("team-a", "default"): {}}},
-        "namespace",
-        {"service_accounts": {("team-a", "default"): {"imagePullSecrets": [{"name": "rhai-pull-secret"}]}}},
     ),
     (
         "IP-MOD-130",

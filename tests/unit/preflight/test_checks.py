@@ -112,9 +112,33 @@ def one_node_without_device_plugin(world: World) -> None:
     world.seen.parts["nodes"][-1]["status"]["allocatable"] = {"nvidia.com/gpu": "0"}
 
 
-@case("IP-PRE-020", "warning")
-def a_claim_that_is_not_there(world: World) -> None:
+def waiting_claim(world: World, **spec: Any) -> None:
+    """A model that reads a claim without a volume."""
     world.models = [service("m", model={"uri": "pvc://weights/qwen"})]
+    namespace = world.models[0]["metadata"]["namespace"]
+    claim = named("PersistentVolumeClaim", "weights", namespace, spec=spec, status={"phase": "Pending"})
+    world.add("claims", claim)
+
+
+@case("IP-PRE-020", "warning")
+def a_claim_of_a_class_that_is_not_there(world: World) -> None:
+    waiting_claim(world, storageClassName="fast")
+    world.add("storage_classes", named("StorageClass", "slow"))
+
+
+@case("IP-PRE-020", "warning")
+def a_claim_without_class_and_no_default(world: World) -> None:
+    waiting_claim(world)
+    world.add("storage_classes", named("StorageClass", "slow"))
+
+
+@pytest.mark.parametrize("spec", [{"storageClassName": "slow"}, {}, {"storageClassName": "gone", "volumeName": "v"}])
+def test_a_claim_that_will_get_a_volume_is_fine(spec: dict[str, Any]) -> None:
+    world = World()
+    waiting_claim(world, **spec)
+    default = {"storageclass.kubernetes.io/is-default-class": "true"}
+    world.add("storage_classes", named("StorageClass", "slow", annotations=default))
+    assert world.codes() == []
 
 
 @case("IP-PRE-021", "warning")

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from inference_platform.findings import WARNING, Finding, show
-from inference_platform.models.pods import pull_secrets
 from inference_platform.models.routes import has_scheduler
 from inference_platform.models.rules.engine import CLUSTER, Objection, Problem
 from inference_platform.models.rules.registry import RULES, rule
@@ -28,6 +27,9 @@ _VARIANT_CRD = "variantautoscalings.llmd.ai"
 _KEDA_CRD = "scaledobjects.keda.sh"
 _MONITOR_CRD = "podmonitors.monitoring.coreos.com"
 
+#: CRDs that come with the platform.
+BROUGHT_CRDS = (*_POOL_CRDS, _ROUTE_CRD, _GROUP_CRD)
+
 # Gateway controllers of which we know that they understand InferencePools.
 _CONTROLLERS_WITH_POOLS = (
     "istio.io/gateway-controller",
@@ -44,13 +46,12 @@ _SHARED = ("ReadWriteMany", "ReadOnlyMany")
 class ClusterFacts:
     """What is in a cluster, as far as models care. Names of namespaced things come with their namespace.
 
-    ``services`` are live LLMInferenceServices; ``chat_templates`` says of model uris
-    whether the model brings a chat template; ``webhook_ready`` whether the webhook of
-    KServe has an endpoint; ``resources`` are the extended resources that nodes offer.
+    A gateway that is None will be there, and more is not known. ``chat_templates`` says of
+    model uris whether the model brings a chat template; ``webhook_ready`` whether the webhook
+    of KServe has an endpoint; ``resources`` are the extended resources that nodes offer.
     """
 
-    services: Mapping[Key, Object] | None = None
-    gateways: Mapping[Key, Object] | None = None
+    gateways: Mapping[Key, Object | None] | None = None
     gateway_classes: Mapping[str, Object] | None = None
     namespaces: Mapping[str, Mapping[str, str]] | None = None
     routes: Set[Key] | None = None
@@ -106,29 +107,6 @@ def cluster_problems(subject: Subject, facts: ClusterFacts) -> list[Problem]:
     ]
 
 
-@rule(
-    "IP-MOD-108",
-    "The number of nodes of a replica stays as it is.",
-    CLUSTER,
-    catches=("mistake 8", "admission 14"),
-)
-def group_size_is_kept(subject: Subject, facts: ClusterFacts) -> Iterator[Objection]:
-    """KServe refuses the change; data and data_local may grow together."""
-    live = (facts.services or {}).get(subject.key)
-    if live is None:
-        return
-    for pod in subject.pods:
-        spec = live["spec"].get("prefill") if pod.path else live["spec"]
-        before = _group_size((spec or {}).get("parallelism") or {})
-        if spec is not None and before != pod.size:
-            yield Objection(
-                (*pod.path, "parallelism"),
-                f"{before} pods per replica, as the running model has",
-                str(pod.size),
-                "Keep data / data_local, or remove the model and add it again.",
-            )
-
-
 @rule("IP-MOD-111", "The gateways of a model exist.", CLUSTER, catches=("mistake 11",))
 def gateways_exist(subject: Subject, facts: ClusterFacts) -> Iterator[Objection]:
     """A model whose gateway is missing gets no scheduler, pool or route (RefsInvalid)."""
@@ -182,11 +160,12 @@ def references_exist(subject: Subject, facts: ClusterFacts) -> Iterator[Objectio
         wanted.append((("uri",), "PersistentVolumeClaim", facts.claims, _claim(entry)))
     for path, kind, known, name in wanted:
         if known is not None and (namespace, name) not in known:
+            there = facts.namespaces is None or namespace in facts.namespaces
             yield Objection(
                 path,
                 f"a {kind} of namespace {namespace}",
                 f"{show(name)}, which does not exist",
-                f"Make it in {namespace}.",
+                f"Make it in {namespace}." if there else f"Make the namespace {namespace}, and it in there.",
             )
 
 
@@ -204,25 +183,6 @@ def claims_can_be_shared(subject: Subject, facts: ClusterFacts) -> Iterator[Obje
             f"a claim with {or_list(_SHARED)} for {nodes} pods",
             or_list(modes) if modes else "no access mode",
             "Use another claim, or one replica on one node.",
-        )
-
-
-@rule(
-    "IP-MOD-144", "Namespaced pull secrets are known to the default ServiceAccount.", CLUSTER, WARNING, ("mistake 14",)
-)
-def default_accounts_know_the_pull_secret(subject: Subject, facts: ClusterFacts) -> Iterator[Objection]:
-    """ServiceAccounts of groups and scheduler copy the pull secrets of ``default`` (models.md 3.1)."""
-    account = (facts.service_accounts or {}).get((subject.entry["namespace"], "default"))
-    if account is None or not any(pod.multi_node for pod in subject.pods):
-        return
-    named = {item.get("name") for item in account.get("imagePullSecrets", [])}
-    missing = [name for name in pull_secrets(subject.entry, subject.serving) if name not in named]
-    if missing:
-        yield Objection(
-            ("namespace",),
-            f"{or_list(missing)} among the imagePullSecrets of ServiceAccount default",
-            "not there",
-            "Nothing to do while the pods name the secrets, which they do.",
         )
 
 
@@ -321,7 +281,7 @@ def the_webhook_answers(subject: Subject, facts: ClusterFacts) -> Iterator[Objec
             ("name",),
             "an endpoint of llmisvc-webhook-server-service",
             "none",
-            "Wait until the deployment llmisvc-controller-manager is available.",
+            "Look at the Deployment llmisvc-controller-manager, or run site.yml, which repairs it.",
         )
 
 
@@ -423,13 +383,6 @@ def _admission(listener: Object) -> str:
     return str(listener.get("allowedRoutes", {}).get("namespaces", {}).get("from", "Same"))
 
 
-def _group_size(parallelism: Object) -> int:
-    """Pods of a replica, as KServe counts them (models.md 6.1)."""
-    if parallelism.get("data") or parallelism.get("dataLocal"):
-        return max(int(max(parallelism.get("data") or 1, 1) // max(parallelism.get("dataLocal") or 1, 1)), 1)
-    return int(parallelism.get("pipeline") or 1)
-
-
 def _devices(pod: Workload) -> Iterator[tuple[KeyPath, str]]:
     if "resource" in pod.settings.get("rdma", {}):
         yield (*pod.path, "rdma", "resource"), pod.settings["rdma"]["resource"]
@@ -445,4 +398,4 @@ def _place(entry: Mapping[str, Any], path: KeyPath) -> str:
     return f"models {entry['namespace']}/{entry['name']} {'.'.join(map(str, path))}"
 
 
-__all__ = ["ClusterFacts", "check_cluster", "cluster_problems"]
+__all__ = ["BROUGHT_CRDS", "ClusterFacts", "check_cluster", "cluster_problems"]

@@ -106,7 +106,10 @@ MISTAKES = {
 _ADMISSION = range(1, 15)
 
 # Caught outside this list of rules, or impossible because of how objects are made.
+_OF_RUNNING_MODELS = "IP-MOD-108, compared with the running model before anything is written"
 ELSEWHERE = {
+    "mistake 8": _OF_RUNNING_MODELS,
+    "admission 14": _OF_RUNNING_MODELS,
     "mistake 20": "IP-SCH-020 to IP-SCH-040",
     "mistake 21": "IP-SCH-023, IP-SCH-025",
     "mistake 23": "IP-SCH-014; both sides come from one place",
