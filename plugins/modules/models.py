@@ -35,7 +35,7 @@ options:
   delete:
     description:
       - How many models may be removed at once, or C(yes) for any number.
-      - Empty lets up to five, or up to half of all, be removed.
+      - Empty lets up to five be removed, unless they are all there are.
     type: str
     default: ""
   recreate:

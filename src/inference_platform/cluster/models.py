@@ -47,7 +47,7 @@ REMOVED_WITH_MODELS: tuple[tuple[str, str], ...] = (
     ("", "ServiceAccount"),
     ("serving.kserve.io", KIND),
 )
-#: Up to this many removed models need no leave; more do when they are also more than half of all.
+#: Up to this many removed models need no leave, unless they are all there are.
 FEW_REMOVALS = 5
 #: Seconds that an object which is being deleted is waited for before it is made anew.
 DELETION_SECONDS = 60.0
@@ -260,7 +260,7 @@ class _Batch:
         total = sum(1 for ref in self._ours if ref.kind == KIND)
         allowed = self._choice.removals
         if allowed is None:
-            if len(counted) <= FEW_REMOVALS or len(counted) * 2 <= total:
+            if len(counted) <= FEW_REMOVALS and not 1 < len(counted) == total:
                 return
         elif allowed < 0 or len(counted) <= allowed:
             return
@@ -427,7 +427,7 @@ def _removal_text(removed: Sequence[Ref], total: int, allowed: int | None) -> st
     names = ", ".join(sorted(ref.place for ref in removed)[:10])
     more = f" and {len(removed) - 10} more" if len(removed) > 10 else ""
     limit = (
-        f"without being told at most {FEW_REMOVALS}, or half of them, are removed"
+        f"without being told at most {FEW_REMOVALS} are removed, and not all"
         if allowed is None
         else f"models_delete allows {allowed}"
     )

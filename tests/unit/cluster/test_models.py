@@ -134,10 +134,11 @@ def test_prune_false_removes_nothing(api: FakeApi, cluster: Cluster) -> None:
 @pytest.mark.parametrize(
     ("there", "kept", "removals", "refused"),
     [
-        (12, 6, None, False),  # exactly half
-        (12, 5, None, True),
-        (5, 0, None, False),  # few
-        (6, 0, None, True),
+        (12, 7, None, False),  # few
+        (12, 6, None, True),
+        (1000, 994, None, True),  # few of all, and yet many
+        (5, 0, None, True),  # few, and yet all
+        (1, 0, None, False),
         (12, 0, 12, False),
         (12, 0, 11, True),
         (12, 0, -1, False),
