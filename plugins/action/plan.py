@@ -17,7 +17,9 @@ from ansible_collections.inference.platform.plugins.plugin_utils.platform_action
 from ansible_collections.inference.platform.plugins.plugin_utils.role_inputs import check_role_inputs
 
 #: What playbooks take with -e and no inventory has.
-OF_PLAYBOOKS = frozenset({"only", "model", "export_dir", "mirror_registry", "mirror_copy", "mirror_auth_file"})
+OF_PLAYBOOKS = frozenset(
+    {"only", "model", "export_dir", "capacity_live", "mirror_registry", "mirror_copy", "mirror_auth_file"}
+)
 #: Settings that are used up when the models are rendered; later tasks get those.
 OF_MODELS = frozenset({"models", "model_defaults", "model_profiles", "model_routes", "traffic_groups"})
 

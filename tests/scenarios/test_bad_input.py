@@ -227,8 +227,7 @@ def test_models_before_the_platform_are_refused_with_what_is_missing(empty: Embe
     for words in (
         f"{VARIABLES / MODELS}:",
         "expected    the CRDs inferencepools.inference.networking.k8s.io",
-        "expected    an endpoint of llmisvc-webhook-server-service",
-        "or run site.yml, which repairs it",
+        "expected    a Gateway: none exists",
     ):
         assert words in run.output
 

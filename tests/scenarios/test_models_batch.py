@@ -69,8 +69,10 @@ def write(folder: Path, entries: list[dict[str, Any]], **more: Any) -> None:
 
 
 def play(cluster: EmbeddedCluster, inventory: Path, *arguments: str, **variables: Any) -> Run:
+    # The cluster has the kinds of the platform and nothing else of it, as if it were still to come.
+    given = {"platform_installs": True, **variables}
     return Project().play(
-        "-i", str(inventory), "playbooks/models.yml", *arguments, cluster=cluster.paths.name, variables=variables
+        "-i", str(inventory), "playbooks/models.yml", *arguments, cluster=cluster.paths.name, variables=given
     )
 
 

@@ -76,7 +76,7 @@ def read(
         crds=None if "crds" in seen.unseen else _crds(seen, installs=installs),
         priority_classes=_names(seen, "priority_classes"),
         resources=_resources(seen, plan["serving"]["gpu"]["resource"]),
-        webhook_ready=None if installs else _webhook_ready(cluster, plan),
+        webhook_ready=None if installs else _webhook_ready(cluster, seen, plan),
     )
 
 
@@ -147,5 +147,14 @@ def _resources(seen: Snapshot, gpu: str) -> set[str] | None:
     return {name for name in found if "/" in name} if gpu in found else None
 
 
-def _webhook_ready(cluster: Cluster, plan: Mapping[str, Any]) -> bool:
-    return not survey.backend(cluster, plan["namespaces"]["applications"], _WEBHOOK)
+def _webhook_ready(cluster: Cluster, seen: Snapshot, plan: Mapping[str, Any]) -> bool | None:
+    """None when no configuration sends models to the webhook."""
+    namespace = plan["namespaces"]["applications"]
+    services = (
+        dig(webhook, "clientConfig", "service", default={})
+        for configuration in seen.of("validating_webhooks")
+        for webhook in configuration.get("webhooks") or []
+    )
+    if not any((item.get("namespace"), item.get("name")) == (namespace, _WEBHOOK) for item in services):
+        return None
+    return not survey.backend(cluster, namespace, _WEBHOOK)

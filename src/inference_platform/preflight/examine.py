@@ -106,7 +106,8 @@ def examine(
         installed,
     )
     _ask(cluster, settings, scene, crd_source)
-    others = late + _capacity(seen, plan, rendered, moved, where)
+    nodes_are_started = bool(setting(settings, "node_autoscaling"))
+    others = late + _capacity(seen, plan, rendered, moved, where, nodes_are_started=nodes_are_started)
     others += _references(cluster, seen, plan, rendered, where, installs=installs)
     return Examination(plan, outcome.run(scene, _version(seen), others), rendered, kept)
 
@@ -206,20 +207,29 @@ def _an_image(plan: Mapping[str, Any]) -> str:
 
 
 def _capacity(
-    seen: Snapshot, plan: Mapping[str, Any], rendered: RenderResult, moved: Iterable[str], where: Where
+    seen: Snapshot,
+    plan: Mapping[str, Any],
+    rendered: RenderResult,
+    moved: Iterable[str],
+    where: Where,
+    *,
+    nodes_are_started: bool,
 ) -> list[Finding]:
     if {"nodes", "pods"} & seen.unseen.keys():
         return []
+    gpu = plan["serving"]["gpu"]
+    machines = capacity.plan_for_empty_cluster(rendered.objects, plan["provider"], gpu) if nodes_are_started else None
     changing = survey.changing_models(rendered.objects, seen.of("services"), seen.of("pods"))
     changing |= {(namespace, name) for namespace, _, name in (model.partition("/") for model in moved)}
     return capacity.check(
         rendered.models,
         seen.of("nodes"),
         seen.of("pods"),
-        plan["serving"]["gpu"],
+        gpu,
         lambda model, field: where(model.namespace, model.name, (field,)),
         objects=rendered.objects,
         changing=changing,
+        startable=machines,
     ).findings
 
 

@@ -105,10 +105,19 @@ def test_what_the_run_brings_itself_counts_as_there(cluster: Cluster, aws: dict[
     assert check_cluster(render([entry], {}, aws).entries, aws, facts) == []
 
 
+SERVICE = {"clientConfig": {"service": {"namespace": SYSTEM, "name": "llmisvc-webhook-server-service"}}}
+
+
 def test_without_installing_the_platform_has_to_be_there(cluster: Cluster, aws: dict[str, Any]) -> None:
     entry = model()
     found = check_cluster(render([entry], {}, aws).entries, aws, read(cluster, aws, entry))
-    assert {finding.code for finding in found} == {"IP-MOD-111", "IP-MOD-134", "IP-MOD-135", "IP-MOD-140"}
+    assert {finding.code for finding in found} == {"IP-MOD-111", "IP-MOD-134", "IP-MOD-135"}
+
+
+def test_a_webhook_that_is_asked_must_answer(cluster: Cluster, aws: dict[str, Any]) -> None:
+    seen = seen_of(validating_webhooks=[{"webhooks": [SERVICE]}])
+    assert read(cluster, aws, model(), seen=seen).webhook_ready is False
+    assert read(cluster, aws, model(), seen=seen, installs=True).webhook_ready is None
 
 
 def test_nothing_is_wrong_with_a_model_on_a_platform(api: FakeApi, cluster: Cluster, aws: dict[str, Any]) -> None:
@@ -123,7 +132,9 @@ def test_nothing_is_wrong_with_a_model_on_a_platform(api: FakeApi, cluster: Clus
     labels = {"kubernetes.io/service-name": "llmisvc-webhook-server-service"}
     metadata = {"name": "webhook-1", "namespace": SYSTEM, "labels": labels}
     api.put({"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "metadata": metadata, **slices})
-    seen = seen_of(crds=[{"metadata": {"name": name}} for name in BROUGHT_CRDS])
+    seen = seen_of(
+        crds=[{"metadata": {"name": name}} for name in BROUGHT_CRDS], validating_webhooks=[{"webhooks": [SERVICE]}]
+    )
     entry = model()
     assert check_cluster(render([entry], {}, aws).entries, aws, read(cluster, aws, entry, seen=seen)) == []
 

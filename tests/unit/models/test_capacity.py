@@ -10,16 +10,19 @@ from typing import Any
 
 import pytest
 
+from inference_platform.catalog.instance_types import Hardware, InstanceType
 from inference_platform.models import ModelSummary
 from inference_platform.models.capacity import (
     AFTER_STOPPING,
     DOES_NOT_FIT,
     FITS,
     CapacityPlan,
+    EmptyClusterPlan,
     ModelPlan,
     as_text,
     check,
     plan,
+    plan_for_empty_cluster,
 )
 from inference_platform.models.capacity.demand import group_size, needs_of, of_service
 from inference_platform.models.capacity.nodes import read_node, refusal
@@ -261,6 +264,27 @@ def test_findings_point_at_prefill_when_its_pods_do_not_fit():
 
 
 # What a service asks for
+
+
+def startable(product: str, gpus: int, *models: dict[str, Any]) -> EmptyClusterPlan:
+    """What an autoscaler could start of one type of machine."""
+    kind = InstanceType("cloud", "big", product, gpus, vcpu=96, memory_gib=512, source="test")
+    return plan_for_empty_cluster(models, "cloud", GPU, Hardware({}, {"cloud": (kind,)}))
+
+
+def test_what_nodes_can_be_started_for_is_a_warning_with_the_machines() -> None:
+    wanted = service(gpus=8, replicas=2)
+    machines = startable("L4", 8, wanted)
+    (finding,) = check([model(count=8, replicas=2)], [], [], GPU, objects=[wanted], startable=machines).findings
+    assert (finding.code, finding.severity) == ("IP-CAP-001", "warning")
+    assert finding.remedy == "Expect the autoscaler to start 2 x big; the pods wait until then."
+
+
+def test_what_no_machine_takes_stays_an_error() -> None:
+    wanted = service(gpus=8)
+    machines = startable("L4", 4, wanted)
+    (finding,) = check([model(count=8)], [], [], GPU, objects=[wanted], startable=machines).findings
+    assert (finding.code, finding.severity) == ("IP-CAP-001", "error")
 
 
 @pytest.mark.parametrize(

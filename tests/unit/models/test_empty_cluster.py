@@ -124,9 +124,11 @@ def test_what_cannot_be_looked_at_is_told():
     )
 
 
-def test_a_provider_that_the_catalogue_does_not_know_is_an_error():
-    with pytest.raises(KeyError, match="nowhere"):
-        plan_for_empty_cluster([], "nowhere", GPU, HARDWARE)
+def test_of_a_provider_whose_machines_are_not_known_it_is_said():
+    found = plan_for_empty_cluster([service("a", 1)], "nowhere", GPU, HARDWARE)
+    assert (found.machines, found.unplaced) == ((), ())
+    assert found.assumed == ("nowhere has machines for all pods; none are known here",)
+    assert found.takes(("t", "a"), "serving")
 
 
 def test_the_plan_as_text():

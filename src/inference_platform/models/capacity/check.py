@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from inference_platform.findings import ERROR, WARNING, Finding
 from inference_platform.models.capacity.demand import PREFILL, SCHEDULER, Key, Needs, of_objects, of_summary
+from inference_platform.models.capacity.empty_cluster import EmptyClusterPlan
 from inference_platform.models.capacity.nodes import Node, snapshot, tolerates
 from inference_platform.models.capacity.packing import device_of
 from inference_platform.models.capacity.planning import (
@@ -65,6 +66,7 @@ def check(
     *,
     objects: Iterable[Mapping[str, Any]] = (),
     changing: Collection[Key] = (),
+    startable: EmptyClusterPlan | None = None,
 ) -> Capacity:
     """Judge whether each model can run on the cluster.
 
@@ -72,7 +74,8 @@ def check(
     the plan (resource, product_label, tolerations). ``objects`` are the rendered ones: of
     a model whose LLMInferenceService is among them all pods count, with CPU, memory,
     selectors and groups; of others the GPUs of the summary. ``changing`` names the models
-    whose pods this run replaces. ``where`` gives the place of a model's field in the
+    whose pods this run replaces. ``startable`` are the machines that an autoscaler could
+    start: what they take is no error, only told. ``where`` gives the place of a model's field in the
     inventory; without it the model is named.
 
     IP-CAP-001 (error): no node can ever take one pod. IP-CAP-004 (error): no nodes can
@@ -83,7 +86,7 @@ def check(
     rendered = {demand.model: demand for demand in of_objects(objects)}
     demands = [rendered.get((model.namespace, model.name)) or of_summary(model, gpu) for model in models]
     plan = plan_demands(demands, snapshot(nodes, pods))
-    writer = _Writer(plan.nodes, gpu, where or _named)
+    writer = _Writer(plan.nodes, gpu, where or _named, startable)
     answers = list(zip(models, plan.models, strict=True))
     findings = [finding for model, answer in answers for finding in writer.impossible(model, answer)]
     findings += _first([finding for model, answer in answers for finding in writer.not_now(model, answer)])
@@ -100,10 +103,13 @@ def check(
 class _Writer:
     """Turns answers into findings."""
 
-    def __init__(self, nodes: Sequence[Node], gpu: Mapping[str, Any], where: Where) -> None:
+    def __init__(
+        self, nodes: Sequence[Node], gpu: Mapping[str, Any], where: Where, startable: EmptyClusterPlan | None
+    ) -> None:
         self._nodes = {node.name: node for node in nodes}
         self._gpu = gpu
         self._where = where
+        self._startable = startable
 
     def impossible(self, model: ModelSummary, answer: ModelPlan) -> Iterator[Finding]:
         """What can never run."""
@@ -114,18 +120,20 @@ class _Writer:
             field = _SIZED_BY.get(item.pods.role, "gpu")
             if suited:
                 nodes = _listed([node for obstacle in suited for node in obstacle.nodes])
-                yield self._error(
+                yield self._impossible(
                     GROUP_TOO_LARGE,
                     model,
+                    item,
                     field,
                     f"nodes for a group of {len(item.pods.pods)} pods with {self._wanted(item)} each",
                     f"too few that suit: {nodes}",
                     "Make the group smaller (parallelism), or add nodes of this kind.",
                 )
             else:
-                yield self._error(
+                yield self._impossible(
                     NO_NODE,
                     model,
+                    item,
                     field,
                     f"a node with {self._wanted(item)}",
                     self._what_there_is(item),
@@ -169,8 +177,16 @@ class _Writer:
                 f"The change {waits}: stop the model first, stop another one, or add nodes.",
             )
 
-    def _error(self, code: str, model: ModelSummary, field: str, expected: str, found: str, remedy: str) -> Finding:
-        return Finding(code, ERROR, self._where(model, field), expected, found, remedy)
+    def _impossible(
+        self, code: str, model: ModelSummary, item: SetPlan, field: str, expected: str, found: str, remedy: str
+    ) -> Finding:
+        """An error; a warning when nodes may be started for these pods."""
+        key = (model.namespace, model.name)
+        if self._startable is None or not self._startable.takes(key, item.pods.role):
+            return Finding(code, ERROR, self._where(model, field), expected, found, remedy)
+        machines = ", ".join(self._startable.machines_of(key)) or "a node"
+        remedy = f"Expect the autoscaler to start {machines}; the pods wait until then."
+        return Finding(code, WARNING, self._where(model, field), expected, found, remedy)
 
     def _wanted(self, item: SetPlan) -> str:
         """GPUs and product, or what else the pods need."""

@@ -59,6 +59,15 @@ class EmptyClusterPlan:
             counts[machine.type.name] = counts.get(machine.type.name, 0) + 1
         return dict(sorted(counts.items()))
 
+    def takes(self, model: Key, role: str) -> bool:
+        """Whether there is a machine for all pods of this role."""
+        return all((item.model, item.role) != (model, role) for item in self.unplaced)
+
+    def machines_of(self, model: Key) -> list[str]:
+        """The machines for a model, as "2 x g6.xlarge"; some may be shared with other models."""
+        kinds = [machine.type.name for machine in self.machines if any(of == model for of, _ in machine.pods)]
+        return [f"{kinds.count(kind)} x {kind}" for kind in dict.fromkeys(kinds)]
+
 
 def plan_for_empty_cluster(
     objects: Iterable[Mapping[str, Any]],
@@ -69,10 +78,13 @@ def plan_for_empty_cluster(
     """Machines of ``provider`` for the LLMInferenceServices among rendered objects.
 
     ``gpu`` is ``serving.gpu`` of the plan. Each pod goes on the machine already chosen
-    that it fills best, else on a new one of the smallest type that takes it. Raises
-    KeyError when the catalogue has no machines of the provider.
+    that it fills best, else on a new one of the smallest type that takes it. Of a provider
+    whose machines the catalogue does not have, nothing is known: no machine is named, and
+    that is said among what is assumed.
     """
-    types = (hardware or load_hardware()).instance_types[provider]
+    types = (hardware or load_hardware()).instance_types.get(provider)
+    if types is None:
+        return EmptyClusterPlan(provider, (), (), {}, (f"{provider} has machines for all pods; none are known here",))
     chooser = _Chooser(provider, types, gpu)
     sets = sorted((pods for demand in of_objects(objects) for pods in demand.sets), key=chooser.difficulty)
     for pods in sets:
