@@ -20,22 +20,26 @@ class ActionModule(PlatformAction):
     }
 
     def perform(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        from inference_platform.cluster import model_overview, models
+        from inference_platform.cluster import model_overview
         from inference_platform.models import overview
-        from inference_platform.models.choice import unknown
 
-        platform, choice = arguments["platform"], models.Choice(only=frozenset(arguments["only"]))
+        platform = arguments["platform"]
         seen = overview.Seen(**model_overview.read(self.connect(arguments), platform))
         rendered = handover.take(arguments["rendered"])
-        rows = overview.rows(rendered.objects, seen, platform["serving"]["gpu"])
-        wrong = unknown(arguments["only"], [*rendered.ids, *(row.model for row in rows)])
-        if wrong:
-            raise AnsibleActionFail(
-                f"only: expected models of the inventory or of this installer in the cluster, {wrong}"
-            )
-        rows = [row for row in rows if choice.covers(row.model)]
+        every = overview.rows(rendered.objects, seen, platform["serving"]["gpu"])
+        rows = named(every, arguments["only"], rendered.ids)
         return {
             "changed": False,
             "msg": "\n".join(filter(None, (overview.totals(rows), overview.as_text(rows)))),
             "models": [row.to_dict() for row in rows],
         }
+
+
+def named(rows: list[Any], only: list[str], listed: list[str]) -> list[Any]:
+    """The rows of the named models, all without names; fails for one neither among ``listed`` ids nor in a row."""
+    from inference_platform.models.choice import means, unknown
+
+    wrong = unknown(only, {*listed, *(row.model for row in rows)})
+    if wrong:
+        raise AnsibleActionFail(f"only: expected models of the inventory or of this installer in the cluster, {wrong}")
+    return [row for row in rows if not only or means(only, row.model)]

@@ -75,7 +75,7 @@ class ActionModule(PlatformAction):
         except MixedNodesError as error:
             raise AnsibleActionFail(
                 f"{name}: expected nodes of one provider, found several: {error}. Set provider in the inventory."
-            ) from error
+            ) from None
         variables["provider"] = found.provider
         return f" (on {name} {found.evidence})"
 

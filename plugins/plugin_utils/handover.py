@@ -39,7 +39,7 @@ def take(path: str | os.PathLike[str]) -> Any:
         raise AnsibleActionFail(
             f"{path}: expected the models as inference.platform.plan left them in this run, found {error}. "
             "Let the role inference.platform.platform run before."
-        ) from error
+        ) from None
     if not isinstance(rendered, RenderResult):
         raise AnsibleActionFail(f"{path}: expected rendered models, found {type(rendered).__name__}.")
     return rendered

@@ -15,6 +15,7 @@ from ansible_collections.inference.platform.plugins.action import (
     models_export,
     models_ready,
     models_smoke,
+    models_table,
     plan,
 )
 from ansible_collections.inference.platform.plugins.plugin_utils import handover, live, plan_table
@@ -49,6 +50,15 @@ def test_names_are_those_of_models_of_the_inventory() -> None:
     plan.need_models(["gone"], rendered)
     with pytest.raises(AnsibleActionFail, match=r"only: expected models of the inventory, found 'nope'\. There is"):
         plan.need_models(["nope"], rendered)
+
+
+def test_the_table_knows_models_of_the_inventory_and_of_the_cluster() -> None:
+    rows = [SimpleNamespace(model=model) for model in ("team/a", "team/old")]
+    assert models_table.named(rows, [], []) == rows
+    assert models_table.named(rows, ["old"], ["team/a", "team/gone"]) == rows[1:]
+    assert models_table.named(rows, ["gone"], ["team/a", "team/gone"]) == []
+    with pytest.raises(AnsibleActionFail, match=r"found 'nope'\. There are team/a, team/gone, team/old\."):
+        models_table.named(rows, ["a", "nope"], ["team/a", "team/gone"])
 
 
 def test_an_export_says_how_many_files_of_other_models_it_kept() -> None:
