@@ -14,21 +14,25 @@ from inference_platform.cluster.objects import Object
 from inference_platform.cluster.readiness import SERVING, Surroundings, judge
 
 _PODS = "app.kubernetes.io/part-of=llminferenceservice"
-_OBJECTIVE = ("inference.networking.x-k8s.io", "InferenceObjective")
+_OBJECTIVE = "InferenceObjective"
+#: API groups of objectives: up to 3.4, and from 3.5 on. After an upgrade there are both.
+_GROUPS = ("inference.networking.x-k8s.io", "llm-d.ai")
 
 
 def read(cluster: Cluster, platform: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments of ``models.overview.Seen``: models, pods, nodes, routes, objectives, and reasons."""
-    versions = cluster.discovery().versions(_OBJECTIVE[1], _OBJECTIVE[0])
+    discovery = cluster.discovery()
+    objectives = [version for group in _GROUPS for version in discovery.versions(_OBJECTIVE, group)[-1:]]
     lists = {
         "models": (platform["serving"]["api_version"], KIND, SELECTOR),
         "pods": ("v1", "Pod", _PODS),
         "nodes": ("v1", "Node", ""),
         "routes": ("gateway.networking.k8s.io/v1", "HTTPRoute", SELECTOR),
-        "objectives": (versions[-1] if versions else f"{_OBJECTIVE[0]}/none", _OBJECTIVE[1], SELECTOR),
+        **{version: (version, _OBJECTIVE, SELECTOR) for version in objectives},
     }
     with ThreadPoolExecutor(max_workers=len(lists)) as pool:
         found = dict(zip(lists, pool.map(lambda what: _list(cluster, *what), lists.values()), strict=True))
+    found["objectives"] = [obj for version in objectives for obj in found.pop(version)]
     around = Surroundings(
         platform["namespaces"]["applications"], bool(platform["serving"]["gateway"]["address_required"])
     )

@@ -8,7 +8,7 @@ Which objects belong to a model is the business of `selection`; an id is "namesp
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -42,6 +42,8 @@ REMOVED_WITH_MODELS: tuple[tuple[str, str], ...] = (
     ("gateway.networking.k8s.io", "ReferenceGrant"),
     ("inference.networking.x-k8s.io", "InferenceObjective"),
     ("inference.networking.x-k8s.io", "InferenceModelRewrite"),
+    ("llm-d.ai", "InferenceObjective"),  # from 3.5 on
+    ("llm-d.ai", "InferenceModelRewrite"),
     ("monitoring.coreos.com", "PodMonitor"),
     ("", "ConfigMap"),
     ("", "ServiceAccount"),
@@ -175,8 +177,8 @@ class _Batch:
     def look(self, wanted: list[Object], pool: ThreadPoolExecutor) -> None:
         """Reads what is there, one list per kind, and chooses the objects to act on."""
         self._cluster.discovery()  # once, before the workers ask for it
-        versions = {obj["kind"]: obj["apiVersion"] for obj in wanted if obj["kind"] != "Namespace"}
-        kinds = dict.fromkeys([*((version, kind) for kind, version in versions.items()), *self._removable(versions)])
+        asked = dict.fromkeys((obj["apiVersion"], obj["kind"]) for obj in wanted if obj["kind"] != "Namespace")
+        kinds = dict.fromkeys([*asked, *self._removable(asked)])
         self._say("reading", 0, len(kinds))
         for found in pool.map(self._list_ours, kinds):
             self._ours.update(found)
@@ -200,13 +202,14 @@ class _Batch:
         if wrong:
             raise UnknownModel(f"only: expected a model of the inventory, or one of ours in the cluster, {wrong}")
 
-    def _removable(self, wanted: Mapping[str, str]) -> list[tuple[str, str]]:
-        """(apiVersion, kind) of what can be removed, as the cluster serves it; `wanted` is kind -> apiVersion."""
+    def _removable(self, asked: Collection[tuple[str, str]]) -> list[tuple[str, str]]:
+        """(apiVersion, kind) of what can be removed, as the cluster serves it; of kinds `asked` for in that version."""
+        known = {(version.rpartition("/")[0], kind): version for version, kind in asked}
         found = []
         for group, kind in REMOVED_WITH_MODELS:
             versions = self._cluster.discovery().versions(kind, group)
             if versions:
-                found.append((wanted.get(kind, versions[-1]), kind))
+                found.append((known.get((group, kind), versions[-1]), kind))
         return found
 
     def _list_ours(self, kind: tuple[str, str]) -> dict[Ref, Object]:

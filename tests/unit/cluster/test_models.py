@@ -443,3 +443,23 @@ def test_a_model_that_moves_forgets_the_presets_of_the_old_release(
     bodies = [request.body for request in api.requests if request.path.endswith("/status")]
     forgotten = {"status": {"annotations": {"serving.kserve.io/config-llm-template": None}}}
     assert bodies == ([forgotten] if moved else [])
+
+
+OLD_GROUP, NEW_GROUP = "inference.networking.x-k8s.io/v1alpha2", "llm-d.ai/v1alpha2"
+
+
+def objective(api_version: str, of: str) -> dict[str, Any]:
+    return {**route("urgent", of), "apiVersion": api_version, "kind": "InferenceObjective", "spec": {"priority": 1}}
+
+
+@pytest.mark.parametrize(("before", "after"), [(OLD_GROUP, NEW_GROUP), (NEW_GROUP, OLD_GROUP), (NEW_GROUP, None)])
+def test_objectives_of_either_release_go_with_what_they_were_for(
+    api: FakeApi, cluster: Cluster, before: str, after: str | None
+) -> None:
+    api.kinds += [(group, "InferenceObjective", "inferenceobjectives", True) for group in (OLD_GROUP, NEW_GROUP)]
+    stays = objective(before, "m1")
+    stays["metadata"]["name"] = "stays"
+    apply_models(cluster, [*models(2), objective(before, "m0"), stays])
+    apply_models(cluster, [*models(2), *([objective(after, "m0")] if after else []), stays])
+    found = {(version, name) for version, kind, _, name in api.objects if kind == "InferenceObjective"}
+    assert found == {(before, "stays"), *([(after, "urgent")] if after else [])}
