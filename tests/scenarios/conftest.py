@@ -6,10 +6,11 @@ import base64
 import json
 import os
 import shutil
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Protocol
 
 import pytest
@@ -30,6 +31,7 @@ class Installation:
     report_folder  where the run left report.json and report.html
     watch          the command lines and environments of all processes during the run
     before         the audit log before the run
+    environment    variables of the process of every run
     """
 
     cluster: EmbeddedCluster
@@ -39,11 +41,18 @@ class Installation:
     before: AuditMark
     arguments: tuple[str, ...]
     variables: dict[str, object]
+    environment: Mapping[str, str] = field(default_factory=dict)
 
     def again(self, *arguments: str, variables: dict[str, object] | None = None) -> Run:
         """Runs site.yml once more, with more arguments or other variables."""
         together = {**self.variables, **(variables or {})}
-        return Project().play(*self.arguments, *arguments, cluster=self.cluster.paths.name, variables=together)
+        return Project().play(
+            *self.arguments,
+            *arguments,
+            cluster=self.cluster.paths.name,
+            variables=together,
+            environment=self.environment,
+        )
 
     def audit_mark(self) -> AuditMark:
         """This moment in the audit log."""
@@ -139,23 +148,33 @@ def _base64_core(text: str, shift: int) -> str:
     return encoded[4 if shift else 0 : len(encoded) - 4]
 
 
-def install_sample(cluster: EmbeddedCluster, inventory: str, folder: Path, **settings: object) -> Installation:
+def install_sample(
+    cluster: EmbeddedCluster,
+    inventory: str,
+    folder: Path,
+    environment: Mapping[str, str] | None = None,
+    **settings: object,
+) -> Installation:
     """Installs a sample inventory as it is, but for where its files are and the given settings."""
     variables = on_embedded_cluster(cluster) | settings
-    return _install(cluster, ("-i", f"inventories/{inventory}", "site.yml"), variables, folder)
+    return _install(cluster, ("-i", f"inventories/{inventory}", "site.yml"), variables, folder, environment or {})
 
 
 def _install(
-    cluster: EmbeddedCluster, arguments: tuple[str, ...], variables: dict[str, object], folder: Path
+    cluster: EmbeddedCluster,
+    arguments: tuple[str, ...],
+    variables: dict[str, object],
+    folder: Path,
+    environment: Mapping[str, str] = MappingProxyType({}),
 ) -> Installation:
     before = AuditMark.now(cluster.paths.audit_log)
     with ProcessWatch() as watch:
-        run = Project().play(*arguments, cluster=cluster.paths.name, variables=variables)
+        run = Project().play(*arguments, cluster=cluster.paths.name, variables=variables, environment=environment)
     assert run.exit_code == 0, str(run)
     # The next run on any cluster writes its report to the same place.
     written = REPOSITORY / "build" / Path(arguments[1]).name
     report = Path(shutil.copytree(written, folder / "report"))
-    return Installation(cluster, run, report, watch, before, arguments, variables)
+    return Installation(cluster, run, report, watch, before, arguments, variables, environment)
 
 
 @pytest.hookimpl(wrapper=True)

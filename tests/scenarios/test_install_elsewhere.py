@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -23,6 +24,7 @@ class Target:
     engine           provider whose cloud manager runs; None: there is none, and the certificates are the installer's
     delegated        dependencies that the cloud manager brings
     load_balancer    whether the cluster gives addresses
+    mirror           registry that all images come from; no run then reaches anything but the cluster
     """
 
     inventory: str
@@ -31,6 +33,17 @@ class Target:
     engine: str | None = None
     delegated: frozenset[str] = frozenset()
     load_balancer: bool = True
+    mirror: str = ""
+
+    @property
+    def settings(self) -> dict[str, object]:
+        """What its inventory says besides."""
+        return {"platform_release": self.release, **({"platform_image_registry": self.mirror} if self.mirror else {})}
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Without internet, a proxy that nothing listens on is all that leads out of this machine."""
+        return dict(CLOSED) if self.mirror else {}
 
     def __str__(self) -> str:
         return f"{self.inventory}-{self.release}"
@@ -49,11 +62,14 @@ OF_RELEASE = {
     "3.5": {"redhat-ods-operator/rhai-operator": 1, "redhat-ods-applications/kserve-module-controller-manager": 1}
 }
 VERSIONS = {"3.4": "3.4.4", "3.5": "3.5.0"}
+_PROXIES = dict.fromkeys(("http_proxy", "https_proxy", "all_proxy"), "http://127.0.0.1:1")
+CLOSED = {**_PROXIES, **{name.upper(): url for name, url in _PROXIES.items()}}
+CLOSED |= dict.fromkeys(("no_proxy", "NO_PROXY"), "127.0.0.1,localhost")
 DEPENDENCIES = frozenset({"gateway_api", "cert_manager", "sail", "lws"})
 
 TARGETS = (
     Target("coreweave", "coreweave", "3.4", engine="coreweave"),
-    Target("gke", "gcp", "3.4"),
+    Target("gke", "gcp", "3.4", mirror="mirror.example.com:5000/platform"),
     Target("generic", "generic", "3.5", load_balancer=False),
     Target("eks", "aws", "3.5", engine="aws", delegated=frozenset({"sail", "lws"})),
 )
@@ -74,7 +90,8 @@ def installed(
     target: Target = request.param
     with start_cluster(target.inventory, target.flavour) as cluster:
         folder = tmp_path_factory.mktemp(target.inventory)
-        yield Installed(target, install_sample(cluster, target.inventory, folder, platform_release=target.release))
+        made = install_sample(cluster, target.inventory, folder, target.environment, **target.settings)
+        yield Installed(target, made)
 
 
 def test_exactly_the_deployments_of_the_provider_are_ready(installed: Installed) -> None:
@@ -121,16 +138,40 @@ def test_the_model_is_ready(installed: Installed) -> None:
     assert condition(model(installed.installation), "Ready") == "True"
 
 
+WITHOUT_INTERNET = pytest.mark.parametrize(
+    "installed", [target for target in TARGETS if target.mirror], ids=str, indirect=True
+)
+
+
+@WITHOUT_INTERNET
+def test_without_internet_every_pod_runs_an_image_of_the_mirror(installed: Installed) -> None:
+    """That the installation got here at all shows that it needed nothing from outside."""
+    pods = [item["spec"] for item in installed.installation.cluster.objects("pods")]
+    images = {part["image"] for spec in pods for part in [*spec.get("initContainers", []), *spec["containers"]]}
+    assert len(images) > 10
+    assert {image for image in images if not image.startswith(f"{installed.target.mirror}/")} == set()
+
+
+@WITHOUT_INTERNET
+def test_without_internet_a_run_that_needs_something_from_there_says_what(installed: Installed, tmp_path: Path) -> None:
+    """The control: here the way out is closed indeed."""
+    variables: dict[str, object] = {"crd_directory": "", "platform_crd_cache": str(tmp_path)}
+    run = installed.installation.again("--tags", "validate", variables=variables)
+    assert run.exit_code == 2, run.output
+    assert "could not be had: https://raw.githubusercontent.com/" in run.text
+    assert "set `crd_directory` to a folder with the files" in run.text
+
+
 def test_a_run_without_an_inventory_names_the_cluster_finds_the_provider_and_changes_nothing(
     installed: Installed,
 ) -> None:
     cluster = installed.installation.cluster
     variables = on_embedded_cluster(cluster)
-    environment = {
+    environment = installed.target.environment | {
         "KUBECONFIG": str(variables.pop("kubeconfig")),
         "REGISTRY_AUTH_FILE": str(variables.pop("pull_secret_file")),
     }
-    variables["platform_release"] = installed.target.release
+    variables |= installed.target.settings
     run = Project().play("site.yml", variables=variables, environment=environment)
     assert (run.exit_code, run.recap["changed"]) == (0, 0), run.output
     (entry,) = json.loads(cluster.do("config", "view", "--minify", "--output", "json"))["clusters"]
