@@ -9,12 +9,16 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
-from benchmarks import install, models
+from benchmarks import install, models, namespaces
 from benchmarks.measurement import Measurement, table
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 #: What can be measured, in this order.
-PARTS: dict[str, Callable[..., list[Measurement]]] = {"install": install.measure, "models": models.measure}
+PARTS: dict[str, Callable[..., list[Measurement]]] = {
+    "install": install.measure,
+    "namespaces": namespaces.measure,
+    "models": models.measure,
+}
 
 
 def main() -> int:

@@ -1,0 +1,70 @@
+"""Running the installer again when there is nothing to do, with models in one namespace and in ten.
+
+The platform is installed whole; models have no replicas, so that nothing is scheduled. Each namespace has one model.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import sys
+from pathlib import Path
+
+import yaml
+
+from benchmarks.install import INVENTORY, Cluster, Say, embedded_cluster, timed
+from benchmarks.measurement import Measurement, compare
+
+FEW, MANY = 1, 10
+#: How much longer a run with MANY namespaces may take than one with FEW.
+TARGET = 1.10
+_NOTHING_CHANGED = re.compile(r"^cluster +: .*\bchanged=0\b", re.MULTILINE)
+
+
+def measure(repository: Path, rounds: int, say: Say) -> list[Measurement]:
+    """The row of the table. Raises SystemExit when a run fails, or changes something that was as wanted."""
+    folder = repository / "build" / "bench"
+    folder.mkdir(parents=True, exist_ok=True)
+    with embedded_cluster("bench") as cluster:
+        few = _runs(repository, folder, cluster, FEW, rounds)
+        many = _runs(repository, folder, cluster, MANY, rounds)
+    say(f"nothing to do, {FEW} namespace: {_shown(few)} s; {MANY} namespaces: {_shown(many)} s")
+    return [compare(f"nothing to do, {MANY} model namespaces", many, f"{FEW} model namespace", few, TARGET)]
+
+
+def _runs(repository: Path, folder: Path, cluster: Cluster, namespaces: int, rounds: int) -> list[float]:
+    """Seconds of runs that change nothing, after one that brought the models."""
+    inventory = _inventory(repository, folder, namespaces)
+    command = [str(Path(sys.executable).with_name("ansible-playbook")), "-i", str(inventory), "site.yml"]
+    timed(command, repository, cluster, folder / f"namespaces-{namespaces}-first.log")
+    seconds = []
+    for _ in range(2 * rounds + 1):
+        log = folder / f"namespaces-{namespaces}.log"
+        seconds.append(timed(command, repository, cluster, log))
+        if not _NOTHING_CHANGED.search(log.read_text(encoding="utf-8")):
+            raise SystemExit(f"a run of an unchanged inventory changed something, see {log}")
+    return seconds
+
+
+def _inventory(repository: Path, folder: Path, namespaces: int) -> Path:
+    """The local inventory with one model in each namespace instead of its own."""
+    target = folder / f"inventory-{namespaces}-namespaces"
+    shutil.rmtree(target, ignore_errors=True)
+    shutil.copytree(repository / INVENTORY, target)
+    models = [
+        {
+            "name": "model",
+            "namespace": f"team-{number}",
+            "uri": "hf://example/model",
+            "replicas": 0,
+            "gpu": {"count": 1},
+        }
+        for number in range(namespaces)
+    ]
+    path = target / "group_vars" / "all" / "30-models.yml"
+    path.write_text(yaml.safe_dump({"models": models, "models_wait": False}, sort_keys=False), encoding="utf-8")
+    return target
+
+
+def _shown(seconds: list[float]) -> str:
+    return ", ".join(f"{value:.2f}" for value in seconds)
