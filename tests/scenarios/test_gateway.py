@@ -186,6 +186,9 @@ def test_a_gateway_of_ones_own_must_admit_the_models(platform: Platform) -> None
 
 
 def test_models_answer_through_a_gateway_of_ones_own_and_the_platforms_stays(platform: Platform) -> None:
+    secret = platform.cluster.get("secret", "rhai-pull-secret", APPS)
+    secret["metadata"] = {"name": "rhai-pull-secret", "namespace": "edge"}
+    platform.cluster.do("apply", "--filename", "-", stdin=json.dumps(secret))
     own = {"external": {"name": "front", "namespace": "edge"}, "namespace_labels": {"edge": "allowed"}}
     run = platform.again(gateway=own)
     assert run.exit_code == 0, str(run)
