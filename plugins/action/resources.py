@@ -19,11 +19,16 @@ class ActionModule(PlatformAction):
         **CONNECTION,
         "objects": {"type": "list", "elements": "dict", "required": True},
         "force": {"type": "bool", "default": False},
+        "prune": {"type": "dict"},
     }
 
     def perform(self, arguments: dict[str, Any]) -> dict[str, Any]:
         from inference_platform.cluster import apply
+        from inference_platform.cluster.objects import Ref
 
-        objects = arguments["objects"]
-        outcome = apply.apply(self.connect(arguments), objects, check=self.check, force=arguments["force"])
-        return result_of([outcome], unchanged=f"{quantity(len(objects), 'object')} as wanted")
+        cluster, objects, prune = self.connect(arguments), arguments["objects"], arguments["prune"]
+        outcomes = [apply.apply(cluster, objects, check=self.check, force=arguments["force"])]
+        if prune:
+            kept, kinds = map(Ref.of, objects), [(kind["api_version"], kind["kind"]) for kind in prune["kinds"]]
+            outcomes.append(apply.prune(cluster, kinds, prune["selector"], kept, check=self.check))
+        return result_of(outcomes, unchanged=f"{quantity(len(objects), 'object')} as wanted")

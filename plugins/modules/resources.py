@@ -20,6 +20,11 @@ options:
     description: Take over fields that another manager owns with another value.
     type: bool
     default: false
+  prune:
+    description:
+      - Objects to delete when they are not among O(objects), of those that this installer applied, by C(selector) (of
+        labels) and C(kinds) (each with C(api_version) and C(kind)). Empty deletes nothing.
+    type: dict
 notes:
   - Supports check mode and diff.
 extends_documentation_fragment:

@@ -158,7 +158,7 @@ def render_inventory(
         settings.get(DEFAULTS),
         platform,
         sources,
-        profiles=settings.get(PROFILES),
+        profiles={**platform.get("pools", {}), **(settings.get(PROFILES) or {})},
         groups=settings.get(GROUPS),
         routes=settings.get(ROUTES),
         kept=kept,
@@ -170,7 +170,9 @@ def render_inventory(
 def check_schema(settings: Mapping[str, Any], sources: Sources | None = None) -> list[Finding]:
     """What the schema alone finds in the models of an inventory: for settings without a plan, which rules need."""
     entries = _entries(settings, sources)
-    findings, reading = _reading(entries, settings.get(DEFAULTS), settings.get(PROFILES), sources)
+    named: dict[str, Any] = {pool["name"]: {} for pool in settings.get("node_pools") or [] if "name" in pool}
+    profiles = {**named, **(settings.get(PROFILES) or {})}
+    findings, reading = _reading(entries, settings.get(DEFAULTS), profiles, sources)
     for _ in reading.entries(entries):
         pass
     reading.groups(settings.get(GROUPS) or ())

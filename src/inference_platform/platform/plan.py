@@ -55,6 +55,9 @@ class Plan:
     that takes the place of the registry of every image; ``images`` name the registries of the
     lock all the same.
 
+    ``pools`` are profiles of models, one per group of nodes; ``capacity`` the quotas, priorities and
+    NodePools of the inventory, as objects.
+
     ``route`` is how operators get into the cluster, helm or olm. ``operators`` are those that OLM
     brings, by name: package, channel, csv, source, source_namespace, namespace, target_namespaces
     (empty: all) and env. ``made_namespaces`` are those of ``namespaces`` that are made here,
@@ -77,6 +80,8 @@ class Plan:
     engine: dict[str, Any] | None
     gateway: dict[str, Any]
     authority: dict[str, Any]
+    pools: dict[str, dict[str, Any]]
+    capacity: list[dict[str, Any]]
     versions: dict[str, str]
     serving: dict[str, Any]
     image_registry: str = ""

@@ -13,7 +13,7 @@ from typing import Any
 from inference_platform.catalog.check import HOW_TO_PIN
 from inference_platform.catalog.load import UNPINNED_TAG, Catalog, CatalogError, holds, load
 from inference_platform.findings import Finding, InventoryError, errors, show
-from inference_platform.platform import gateway
+from inference_platform.platform import gateway, pools
 from inference_platform.platform.gates import resolve_gate
 from inference_platform.platform.graph import order
 from inference_platform.platform.plan import Layer, Plan, Release
@@ -44,6 +44,8 @@ class _Choice:
     route: str
     gateway: dict[str, Any]
     authority: dict[str, Any]
+    pools: dict[str, dict[str, Any]]
+    capacity: list[dict[str, Any]]
 
     @property
     def line(self) -> dict[str, Any]:
@@ -137,6 +139,7 @@ def _impossible_combinations(settings: Mapping[str, Any], catalog: Catalog, repo
         line = _engine_line(settings, release, provider)
         route = route_of(catalog, provider)
         yield from gateway.check(settings, _own_gateway(release, route), report, own_listeners=route == OLM)
+        yield from pools.check(settings, catalog.providers[provider], report)
         maker = f"the cloud manager of the {line} line" if has_engine(release["engine_lines"][line]) else ""
         yield from gateway.check_authority(settings, "OpenShift" if route == OLM else maker, report)
 
@@ -237,6 +240,8 @@ def _choose(settings: Mapping[str, Any], catalog: Catalog) -> _Choice:
         route=route_of(catalog, provider),
         gateway=gateway.plan(settings, _own_gateway(release, route_of(catalog, provider))),
         authority=gateway.authority(settings),
+        pools=pools.profiles_of(settings, catalog.providers[provider]),
+        capacity=pools.objects_of(settings, gateway.complete(settings.get("gateway") or {})["namespace_labels"]),
     )
 
 
@@ -284,6 +289,8 @@ def _plan(choice: _Choice, catalog: Catalog) -> Plan:
         engine=engine,
         gateway=_gateway(choice, catalog),
         authority=choice.authority,
+        pools=choice.pools,
+        capacity=choice.capacity,
         versions=_with_delegated(choice, dict(release["versions"]), "delegated_versions"),
         serving=_serving(choice, catalog),
         image_registry=choice.image_registry,

@@ -487,6 +487,30 @@ def test_gateways_and_issuers_are_read_only_for_inventories_that_name_some() -> 
     assert [parts_for(plan) for plan in (plain, own, signed)] == [set(), {"gateways"}, {"issuers"}]
 
 
+@case("IP-PRE-080")
+def a_node_pool_without_karpenter(world: World) -> None:
+    world.settings["node_pools"] = [{"name": "burst", "karpenter": {"template": {}}}]
+
+
+@case("IP-PRE-081", "warning")
+def a_pool_without_nodes(world: World) -> None:
+    world.settings["node_pools"] = [{"name": "burst", "capacity": "spot"}]
+
+
+@pytest.mark.parametrize("maker", ["karpenter", "autoscaler", "node"])
+def test_a_pool_may_be_empty_where_something_makes_nodes(maker: str) -> None:
+    world = World()
+    world.settings["node_pools"] = [{"name": "burst", "node_selector": {"pool": "burst"}}]
+    if maker == "karpenter":
+        world.add("crds", named("CustomResourceDefinition", "nodepools.karpenter.sh"))
+    elif maker == "autoscaler":
+        world.add("deployments", deployment("aks-cluster-autoscaler", "kube-system", "main", "autoscaler:v1"))
+    else:
+        world.add("nodes", node("burst-1"))
+        world.seen.parts["nodes"][-1]["metadata"]["labels"] = {"pool": "burst"}
+    assert world.findings() == []
+
+
 @pytest.mark.parametrize(("spoil", "code", "severity"), CASES)
 def test_a_check_finds_what_it_looks_for_and_no_other_check_does(
     spoil: Callable[[World], None], code: str, severity: str

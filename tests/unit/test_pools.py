@@ -1,0 +1,147 @@
+"""Groups of nodes and quotas: what models get of them, what is made, what is refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import yaml
+
+from inference_platform.inventory import examine
+from inference_platform.paths import ROLES
+from inference_platform.platform import resolve
+from inference_platform.platform.pools import LAYER, NODE_POOL
+from inference_platform.platform.resolve import check_settings
+
+MODEL = {"name": "m", "namespace": "team", "uri": "hf://a/b", "gpu": {"count": 1}}
+
+
+def settings(provider: str = "aws", **more: Any) -> dict[str, Any]:
+    base = {"platform_release": "3.4", "distribution": "redhat", "provider": provider}
+    return {**base, "pull_secret_from": {"namespace": "a", "name": "b"}, **more}
+
+
+def pods_of(provider: str, pool: dict[str, Any], **entry: Any) -> dict[str, Any]:
+    """The pod template of a model that asks for a pool."""
+    given = settings(provider, node_pools=[pool], models=[{**MODEL, "profiles": [pool["name"]], **entry}])
+    found = examine(given, environ={})
+    assert [item for item in found.findings if item.severity == "error"] == []
+    assert found.models is not None
+    (service,) = [item for item in found.models.objects if item["kind"] == "LLMInferenceService"]
+    return dict(service["spec"]["template"])
+
+
+@pytest.mark.parametrize(
+    ("provider", "pool", "selector"),
+    [
+        pytest.param("aws", {"capacity": "spot"}, {"eks.amazonaws.com/capacityType": "SPOT"}, id="spot on EKS"),
+        pytest.param("aws", {"capacity": "on_demand"}, {"eks.amazonaws.com/capacityType": "ON_DEMAND"}, id="on demand"),
+        pytest.param("gcp", {"capacity": "spot"}, {"cloud.google.com/gke-provisioning": "spot"}, id="spot on GKE"),
+        pytest.param(
+            "aws", {"capacity": "spot", "nodes_by": "karpenter"}, {"karpenter.sh/capacity-type": "spot"}, id="Karpenter"
+        ),
+        pytest.param(
+            "generic", {"node_selector": {"pool": "cheap"}}, {"pool": "cheap"}, id="labels of one's own alone"
+        ),
+        pytest.param(
+            "gcp",
+            {"capacity": "spot", "node_selector": {"zone": "a"}},
+            {"cloud.google.com/gke-provisioning": "spot", "zone": "a"},
+            id="both",
+        ),
+    ],
+)
+def test_models_of_a_pool_go_to_its_nodes(provider: str, pool: dict[str, Any], selector: dict[str, str]) -> None:
+    assert pods_of(provider, {"name": "burst", **pool})["nodeSelector"] == selector
+
+
+def test_the_taint_of_spot_nodes_is_tolerated_beside_that_of_gpus() -> None:
+    keys = [item["key"] for item in pods_of("azure", {"name": "burst", "capacity": "spot"})["tolerations"]]
+    assert sorted(keys) == ["kubernetes.azure.com/scalesetpriority", "nvidia.com/gpu"]
+
+
+def test_an_entry_goes_over_its_pool() -> None:
+    found = pods_of("aws", {"name": "burst", "priority": 5}, priority_class="mine")
+    assert found["priorityClassName"] == "mine"
+
+
+def test_a_priority_becomes_a_class_that_the_pods_name() -> None:
+    pool = {"name": "burst", "priority": -10, "preempts": False}
+    (made,) = resolve(settings(node_pools=[pool])).capacity
+    assert (made["kind"], made["value"], made["preemptionPolicy"]) == ("PriorityClass", -10, "Never")
+    assert pods_of("aws", pool)["priorityClassName"] == made["metadata"]["name"] == "inference-burst"
+
+
+def test_autoscalers_are_asked_to_leave_pods_that_shall_keep_running() -> None:
+    given = settings(node_pools=[{"name": "calm", "keep_running": True}], models=[{**MODEL, "profiles": ["calm"]}])
+    found = examine(given, environ={}).models
+    assert found is not None
+    text = yaml.safe_dump(found.objects)
+    assert "cluster-autoscaler.kubernetes.io/safe-to-evict: 'false'" in text
+    assert "karpenter.sh/do-not-disrupt: 'true'" in text
+
+
+def test_a_quota_comes_with_its_namespace_which_is_the_one_that_models_make() -> None:
+    given = settings(namespace_quotas=[{"namespace": "team", "hard": {"requests.nvidia.com/gpu": 4, "pods": "20"}}])
+    space, quota = resolve(given).capacity
+    rendered = examine({**given, "models": [MODEL]}, environ={}).models
+    assert rendered is not None
+    assert space == next(item for item in rendered.objects if item["kind"] == "Namespace")
+    assert quota["metadata"]["namespace"] == "team"
+    assert quota["spec"] == {"hard": {"pods": "20", "requests.nvidia.com/gpu": "4"}}
+
+
+def test_a_node_pool_is_what_the_user_wrote() -> None:
+    spec = {"limits": {"nvidia.com/gpu": 8}, "template": {"spec": {"nodeClassRef": {"name": "gpu"}}}}
+    (made,) = resolve(settings(node_pools=[{"name": "burst", "karpenter": spec}])).capacity
+    assert (made["apiVersion"], made["kind"]) == NODE_POOL
+    assert (made["metadata"]["name"], made["spec"]) == ("burst", spec)
+
+
+def test_everything_that_is_made_is_found_by_what_the_role_removes() -> None:
+    pools = [{"name": "burst", "priority": 1, "karpenter": {}}]
+    made = resolve(settings(node_pools=pools, namespace_quotas=[{"namespace": "team", "hard": {"pods": 1}}])).capacity
+    wanted = yaml.safe_load((ROLES / "models" / "vars" / "main.yml").read_text())["_models_capacity"]
+    ((name, value),) = LAYER.items()
+    assert wanted["selector"] == f"{name}={value}"
+    labelled = {(item["apiVersion"], item["kind"]) for item in made if item["metadata"]["labels"].get(name) == value}
+    assert labelled == {(kind["api_version"], kind["kind"]) for kind in wanted["kinds"]}
+    assert {item["kind"] for item in made} - {kind for _, kind in labelled} == {"Namespace"}, "never removed"
+
+
+@pytest.mark.parametrize(
+    ("given", "code"),
+    [
+        pytest.param({"node_pools": [{"name": "a"}, {"name": "a"}]}, "IP-PLT-020", id="a pool twice"),
+        pytest.param(
+            {"namespace_quotas": [{"namespace": "a", "hard": {"pods": 1}}, {"namespace": "a", "hard": {"pods": 2}}]},
+            "IP-PLT-021",
+            id="a quota twice",
+        ),
+        pytest.param(
+            {"node_pools": [{"name": "a"}], "model_profiles": {"a": {}}}, "IP-PLT-022", id="a profile of that name"
+        ),
+        pytest.param(
+            {"provider": "coreweave", "node_pools": [{"name": "a", "capacity": "spot"}]}, "IP-PLT-023", id="no label"
+        ),
+        pytest.param({"node_pools": [{"name": "a", "preempts": False}]}, "IP-PLT-024", id="no priority"),
+    ],
+)
+def test_what_contradicts_itself_is_refused(given: dict[str, Any], code: str) -> None:
+    assert [item.code for item in check_settings(settings(**given))] == [code]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        pytest.param({"node_pools": [{"capacity": "spot"}]}, id="no name"),
+        pytest.param({"node_pools": [{"name": "a", "capacity": "cheap"}]}, id="no kind of capacity"),
+        pytest.param({"node_pools": [{"name": "a", "tolerations": [{"keys": "b"}]}]}, id="no field of a toleration"),
+        pytest.param({"namespace_quotas": [{"namespace": "a", "hard": {}}]}, id="nothing limited"),
+        pytest.param({"namespace_quotas": [{"namespace": "a", "hard": {"pods": "many"}}]}, id="no quantity"),
+    ],
+)
+def test_what_the_schema_does_not_know_is_refused(given: dict[str, Any]) -> None:
+    (name,) = given
+    found = [item for item in examine(settings(**given), environ={}).findings if name in item.where]
+    assert len(found) == 1, [str(item) for item in found]
