@@ -14,6 +14,7 @@ from inference_platform.cluster.survey import Read
 from inference_platform.models.rules.cluster import BROUGHT_CRDS, ClusterFacts
 from inference_platform.models.subjects import Key
 from inference_platform.models.topology import workloads
+from inference_platform.platform.gateway import EXTERNAL
 from inference_platform.preflight.snapshot import Snapshot, dig, labels_of
 
 _GATEWAY_API = "gateway.networking.k8s.io/v1"
@@ -61,8 +62,10 @@ def read(
     survey.read_parts(cluster, seen, [read for read in reads if read.part not in {*seen.parts, *seen.unseen}])
     own_gateway = plan["serving"]["gateway"]["namespace"], plan["serving"]["gateway"]["name"]
     gateways = _by_key(seen, "gateways")
+    # Its listeners are as the inventory says when the models come; one of the user's is as it is.
+    brings_gateway = installs and plan["gateway"]["ownership"] != EXTERNAL
     return ClusterFacts(
-        gateways=gateways if gateways is None or not installs else {own_gateway: None, **gateways},
+        gateways=gateways if gateways is None or not brings_gateway else {**gateways, own_gateway: None},
         gateway_classes=_by_name(seen, "gateway_classes"),
         namespaces=None
         if "namespaces" in seen.unseen
@@ -74,7 +77,7 @@ def read(
         configs=_configs(seen, plan, installs=installs),
         networks=_keys(seen, "networks"),
         crds=None if "crds" in seen.unseen else _crds(seen, installs=installs),
-        priority_classes=_names(seen, "priority_classes"),
+        priority_classes=_names(seen, "priority_classes", plan["capacity"]),
         resources=_resources(seen, plan["serving"]["gpu"]["resource"]),
         webhook_ready=None if installs else _webhook_ready(cluster, seen, plan),
     )
@@ -108,9 +111,10 @@ def _by_name(seen: Snapshot, part: str) -> dict[str, Any] | None:
     return None if part in seen.unseen else {item["metadata"]["name"]: item for item in seen.of(part)}
 
 
-def _names(seen: Snapshot, part: str) -> set[str] | None:
+def _names(seen: Snapshot, part: str, made: Sequence[Mapping[str, Any]]) -> set[str] | None:
+    """Names of a part, with those of what the run makes before the models."""
     found = _by_name(seen, part)
-    return None if found is None else set(found)
+    return None if found is None else {*found, *(item["metadata"]["name"] for item in made)}
 
 
 def _keys(seen: Snapshot, part: str, more: Iterable[Key] = ()) -> set[Key] | None:

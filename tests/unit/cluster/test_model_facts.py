@@ -105,6 +105,27 @@ def test_what_the_run_brings_itself_counts_as_there(cluster: Cluster, aws: dict[
     assert check_cluster(render([entry], {}, aws).entries, aws, facts) == []
 
 
+def test_priorities_that_the_run_makes_count_as_there(cluster: Cluster, aws: dict[str, Any]) -> None:
+    plan = {**aws, "capacity": [{"kind": "PriorityClass", "metadata": {"name": "inference-burst"}}]}
+    assert read(cluster, plan, model(priority_class="inference-burst")).priority_classes == {"inference-burst"}
+
+
+def test_listeners_that_the_run_will_change_are_not_judged_and_those_of_the_user_are(
+    api: FakeApi, cluster: Cluster, aws: dict[str, Any]
+) -> None:
+    selector = {"matchLabels": {"before": "yes"}}
+    listener = {"name": "http", "allowedRoutes": {"namespaces": {"from": "Selector", "selector": selector}}}
+    put(api, GATEWAY_API, "Gateway", "inference-gateway", SYSTEM, spec={"listeners": [listener]})
+    key = (SYSTEM, "inference-gateway")
+    own = read(cluster, aws, model(), installs=True).gateways
+    theirs = {**aws, "gateway": {**aws["gateway"], "ownership": "external"}}
+    external = read(cluster, theirs, model(), installs=True).gateways
+    assert own is not None
+    assert external is not None
+    assert own[key] is None
+    assert external[key]["spec"] == {"listeners": [listener]}
+
+
 SERVICE = {"clientConfig": {"service": {"namespace": SYSTEM, "name": "llmisvc-webhook-server-service"}}}
 
 
