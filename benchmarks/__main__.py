@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
-from benchmarks import install, models, namespaces
+from benchmarks import install, models, namespaces, requests
 from benchmarks.measurement import Measurement, table
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -18,6 +18,7 @@ PARTS: dict[str, Callable[..., list[Measurement]]] = {
     "install": install.measure,
     "namespaces": namespaces.measure,
     "models": models.measure,
+    "requests": requests.measure,
 }
 
 
