@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import collections
 import json
 import re
 import signal
@@ -25,6 +26,7 @@ from tests.support.requests import PARALLEL, Client, off_loop, play
 pytestmark = pytest.mark.cluster
 
 NAMESPACE, MODEL = "models", "qwen-basic"
+STOP = "serving.kserve.io/stop"
 GATEWAY = {"name": "inference-gateway", "namespace": "redhat-ods-applications"}
 
 
@@ -209,24 +211,28 @@ def test_killed_model_servers_start_again(cluster: EmbeddedCluster) -> None:
     play(base_url(cluster), MODEL, scenario)
 
 
+def server_pods(cluster: EmbeddedCluster, name: str = MODEL) -> list[Object]:
+    return cluster.objects("pods", "--selector", f"app.kubernetes.io/name={name},kserve.io/component=workload")
+
+
 def server_restarts(cluster: EmbeddedCluster) -> dict[str, int]:
     """Restarts of each model server, by pod."""
-    pods = cluster.objects("pods", "--selector", f"app.kubernetes.io/name={MODEL},kserve.io/component=workload")
-    return {pod["metadata"]["name"]: pod["status"]["containerStatuses"][0]["restartCount"] for pod in pods}
+    return {
+        pod["metadata"]["name"]: pod["status"]["containerStatuses"][0]["restartCount"] for pod in server_pods(cluster)
+    }
+
+
+def server_names(cluster: EmbeddedCluster, name: str = MODEL) -> set[str]:
+    return {pod["metadata"]["name"] for pod in server_pods(cluster, name)}
 
 
 def test_scaling_under_load_loses_next_to_no_request(cluster: EmbeddedCluster) -> None:
     """At most the requests that are on their way when a pod leaves fail, once each."""
 
-    def scale(replicas: int) -> None:
-        patch = json.dumps({"spec": {"replicas": replicas}})
-        place = ("llminferenceservice", MODEL, "--namespace", NAMESPACE)
-        cluster.do("patch", *place, "--type", "merge", "--patch", patch)
-
     async def scenario(client: Client) -> None:
         async with client.load():
             for replicas in (1, 2):
-                await off_loop(scale, replicas)
+                await off_loop(change, cluster, {"spec": {"replicas": replicas}})
                 await client.until(f"{replicas} replicas", lambda n=replicas: serving(cluster, n))
                 seen = client.statuses.total()
                 await client.until("requests after it", enough(client, seen + 30))
@@ -234,6 +240,82 @@ def test_scaling_under_load_loses_next_to_no_request(cluster: EmbeddedCluster) -
         assert client.statuses[503] <= PARALLEL, client.statuses
 
     play(base_url(cluster), MODEL, scenario)
+
+
+def test_a_roll_that_finds_no_gpu_leaves_the_old_servers_as_they_are(cluster: EmbeddedCluster) -> None:
+    """The new pod comes before an old one goes (facts/models.md section 3.8), and both GPUs are taken."""
+    before = server_names(cluster)
+
+    async def waiting() -> bool:
+        pods = await off_loop(server_pods, cluster)
+        return [pod["status"]["phase"] for pod in pods if pod["metadata"]["name"] not in before] == ["Pending"]
+
+    async def scenario(client: Client) -> None:
+        async with client.load():
+            await off_loop(change, cluster, rolled_by(20))
+            await client.until("a pod that waits", waiting)
+            await client.until("requests after it", enough(client, client.statuses.total() + 50))
+            await off_loop(change, cluster, rolled_by(None))
+            await client.until("the old ones alone", lambda: off_loop(lambda: server_names(cluster) == before))
+        assert set(client.statuses) == {200}, client.statuses
+
+    play(base_url(cluster), MODEL, scenario)
+
+
+def rolled_by(seconds: int | None) -> Object:
+    """A change of the pod template, and back (None)."""
+    return {"spec": {"template": {"terminationGracePeriodSeconds": seconds}}}
+
+
+def test_a_model_without_replicas_answers_503(cluster: EmbeddedCluster) -> None:
+    """facts/models.md section 3.8: the route stays, its pool is empty."""
+
+    async def scenario(client: Client) -> None:
+        async with client.load():
+            await client.until("requests before it", enough(client, 20))
+            await off_loop(change, cluster, {"spec": {"replicas": 0}})
+            await client.until("no servers", lambda: serving(cluster, 0))
+            await client.until("only 503", only(client, 503))
+            await off_loop(change, cluster, {"spec": {"replicas": 2}})
+            await client.until("servers", lambda: serving(cluster, 2), seconds=60)
+            await client.until("an answer", answers_after(client, time.monotonic()))
+        assert set(client.statuses) == {200, 503}, client.statuses
+
+    play(base_url(cluster), MODEL, scenario)
+
+
+def test_a_stopped_model_has_no_route_and_comes_back(cluster: EmbeddedCluster) -> None:
+    """facts/observed-gateway.md section 5.5: workload, pools and route go, the address stays in the status."""
+
+    async def scenario(client: Client) -> None:
+        async with client.load():
+            await client.until("requests before it", enough(client, 20))
+            await off_loop(change, cluster, {"metadata": {"annotations": {STOP: "true"}}})
+            await client.until("only 404", only(client, 404))
+            await off_loop(change, cluster, {"metadata": {"annotations": {STOP: None}}})
+            await client.until("the model", lambda: off_loop(is_ready, cluster, MODEL), seconds=90)
+            await client.until("an answer", answers_after(client, time.monotonic()))
+        assert set(client.statuses) <= {200, 404, 500, 503}, client.statuses
+
+    play(base_url(cluster), MODEL, scenario)
+
+
+def change(cluster: EmbeddedCluster, patch: Object, name: str = MODEL) -> None:
+    """Merge something into a model."""
+    place = ("llminferenceservice", name, "--namespace", NAMESPACE)
+    cluster.do("patch", *place, "--type", "merge", "--patch", json.dumps(patch))
+
+
+def only(client: Client, status: int) -> Callable[[], Awaitable[bool]]:
+    """Nothing but this status for a while."""
+    seen: list[collections.Counter[int | str]] = []
+
+    async def check() -> bool:
+        seen.append(client.statuses.copy())
+        new = client.statuses - seen[max(0, len(seen) - 6)]
+        return len(seen) > 5 and set(new) == {status}
+
+    return check
 
 
 def answers_after(client: Client, moment: float) -> Callable[[], Awaitable[bool]]:
@@ -301,6 +383,27 @@ def test_changed_weights_are_live_within_a_second_and_lose_no_request(cluster: E
         assert set(client.statuses) == {200}, client.statuses
 
     play(versions, "ab", scenario)
+
+
+@pytest.mark.usefixtures("versions")
+def test_rolling_a_model_under_load_loses_next_to_no_request(cluster: EmbeddedCluster) -> None:
+    """The new server comes before the old one goes; the picker starts again with each change of addresses."""
+    before = server_names(cluster, "ab-one")
+
+    async def rolled() -> bool:
+        now = await off_loop(server_names, cluster, "ab-one")
+        return bool(now) and not now & before and await off_loop(is_ready, cluster, "ab-one")
+
+    async def scenario(client: Client) -> None:
+        async with client.load():
+            await client.until("requests before it", enough(client, 20))
+            await off_loop(change, cluster, rolled_by(20), "ab-one")
+            await client.until("the new server", rolled, seconds=120)
+            await client.until("an answer", answers_after(client, time.monotonic()))
+        assert set(client.statuses) <= {200, 500, 503}, client.statuses
+        assert client.statuses.total() - client.statuses[200] <= PARALLEL, client.statuses
+
+    play(base_url(cluster, "ab-one"), "ab", scenario)
 
 
 async def answered(client: Client) -> bool:

@@ -267,6 +267,37 @@ def test_a_model_may_be_asked_for_by_another_name(cluster: EmbeddedCluster) -> N
     play(url_of(cluster, "by-prefix"), ALIAS, scenario)
 
 
+# Versions --------------------------------------------------------------------------------
+
+ASKED = 2000
+
+
+def test_new_weights_in_the_inventory_move_the_traffic_and_lose_no_request(cluster: EmbeddedCluster) -> None:
+    """A run of models.yml makes 90 to 10 of 3 to 1, while requests come; 2,000 later ones are shared like that."""
+    url = url_of(cluster, "by-prefix").replace("/by-prefix", f"/{GROUP}")
+
+    def turn(**weights: int) -> None:
+        models = [
+            {**entry, **version(weights[entry["name"]])} if entry["name"] in weights else entry for entry in MODELS
+        ]
+        variables = {**VARIABLES, "models": models, "models_prune": False, "models_smoke": False}
+        run = run_on(cluster, playbook="playbooks/models.yml", variables=variables)
+        assert run.exit_code == 0, str(run)
+
+    async def scenario(client: Client) -> None:
+        async with client.load():
+            await off_loop(lambda: turn(**{"by-prefix": 90, "by-load": 10}))
+        assert set(client.statuses) == {200}, client.statuses
+        client.versions.clear()
+        await client.many(ASKED)
+        share = client.versions["by-prefix"] / client.versions.total()
+        assert (client.versions.total(), set(client.statuses)) == (ASKED, {200}), client.statuses
+        assert abs(share - 0.9) < 0.02, client.versions
+
+    play(url, MODEL, scenario)
+    turn(**{"by-prefix": 3, "by-load": 1})
+
+
 # Load ------------------------------------------------------------------------------------
 
 RATE, SECONDS = 10, 5

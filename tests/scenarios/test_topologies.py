@@ -308,6 +308,19 @@ def test_priorities_are_for_the_pool_of_the_model(cluster: EmbeddedCluster) -> N
     }
 
 
+def test_prefill_pods_that_answer_themselves_are_found_out(cluster: EmbeddedCluster) -> None:
+    """No picker here takes prefill and decode apart, so the gateway spreads the requests over the pods of both roles.
+
+    What the profile says where they are taken apart, only a cluster with the scheduler of the release can show.
+    """
+    variables = {"models": MODELS, "models_profiles": "prefill_decode", "only": "pd"}
+    run = run_on(cluster, playbook="playbooks/conformance.yml", variables=variables)
+    assert run.exit_code != 0, run.output
+    assert "1 profile tried, failed: prefill_decode" in run.text, run.output
+    assert "vllm:generation_tokens_total of the prefill pods to grow by 4 at most, found" in run.text, run.output
+    assert "they answer requests themselves, as pods do that no scheduler tells apart" in run.text, run.output
+
+
 # Later runs -------------------------------------------------------------------------------
 
 

@@ -188,18 +188,27 @@ def _counted(
         time.sleep(_PAUSE_SECONDS)
 
 
-def wrong_growth(counter: Mapping[str, str], growth: Growth) -> str:
+def wrong_growth(counter: Mapping[str, Any], growth: Growth) -> str:
     """How what the pods of a role counted differs from what a check wants; "" when it does not."""
     metric, role = counter["metric"], counter["pods"]
     grew = {pod.name: samples.value(metric) for pod, samples in growth.items() if pod.role == role}
     where = sorted(name for name, value in grew.items() if value > 0)
     if not grew:
         return f"expected {role} pods, found none"
+    if "at_most" in counter:
+        return _too_much(counter, sum(grew.values()))
     if not where:
         return f"expected {metric} to grow at the {role} pods ({', '.join(sorted(grew))}), found it unchanged"
     if counter["at"] == "one" and len(where) > 1:
         return f"expected {metric} to grow at one pod, found it growing at {', '.join(where)}"
     return ""
+
+
+def _too_much(counter: Mapping[str, Any], total: float) -> str:
+    if total <= counter["at_most"]:
+        return ""
+    expected = f"expected {counter['metric']} of the {counter['pods']} pods to grow by {counter['at_most']} at most"
+    return f"{expected}, found {total:g}: they answer requests themselves, as pods do that no scheduler tells apart"
 
 
 def wrong_shares(wanted: Mapping[Key, float], growth: Growth, within: float) -> str:

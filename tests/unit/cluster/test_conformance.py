@@ -212,3 +212,11 @@ def test_a_profile_without_models_says_what_it_would_need(cluster: Cluster) -> N
 
 def test_the_catalogue_has_a_profile_for_each_guide() -> None:
     assert list(profiles()) == ["basic", "prefix_cache", "prefill_decode", "ab_test", "priority"]
+
+
+def test_pods_that_count_more_than_they_may_are_told() -> None:
+    counter = {"metric": "tokens", "pods": PREFILL, "at_most": 4}
+    few = {pod("p", role=PREFILL): Samples({"tokens": 4}), pod("d"): Samples({"tokens": 28})}
+    many = {**few, pod("q", role=PREFILL): Samples({"tokens": 1})}
+    assert wrong_growth(counter, few) == ""
+    assert "tokens of the prefill pods to grow by 4 at most, found 5" in wrong_growth(counter, many)
