@@ -9,6 +9,7 @@ import re
 import signal
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -18,8 +19,9 @@ from embedded_cluster.ask import ask_models
 from embedded_cluster.network import host_address
 from embedded_cluster.processes import ProcessId
 from embedded_cluster.state import pod_processes
+from embedded_cluster.tools import cache_root
 
-from tests.scenarios.conftest import Installation
+from tests.scenarios.conftest import Installation, run_on
 from tests.support.clusters import EmbeddedCluster, Object, wait_for
 from tests.support.requests import PARALLEL, Client, off_loop, play
 
@@ -442,3 +444,24 @@ def test_a_plugin_that_the_picker_lacks_ends_it_in_its_own_words(cluster: Embedd
         assert not is_ready(cluster, "precise")
     finally:
         cluster.do("delete", "llminferenceservice", "precise", "--namespace", NAMESPACE)
+
+
+# A measured load --------------------------------------------------------------------------
+
+GUIDELLM = cache_root() / "guidellm" / "bin" / "guidellm"
+
+
+@pytest.mark.skipif(not GUIDELLM.is_file(), reason="GuideLLM is not installed: `make guidellm` does it (430 MB)")
+def test_guidellm_measures_a_model_through_the_gateway(cluster: EmbeddedCluster, tmp_path: Path) -> None:
+    variables = {"model": MODEL, "models_benchmark_seconds": 10, "models_benchmark_directory": str(tmp_path)}
+    run = run_on(cluster, playbook="playbooks/benchmark.yml", variables=variables)
+    assert run.exit_code == 0, str(run)
+    report = json.loads((tmp_path / "benchmark.json").read_text(encoding="utf-8"))
+    (figures,) = report["guidellm"]
+    assert figures["requests"]["successful"] > 10
+    assert figures["requests"]["errored"] == 0
+    assert figures["time_to_first_token_ms"].keys() >= {"p50", "p99"}
+    assert report["servers"]["requests"] >= figures["requests"]["successful"]
+    assert report["servers"]["share_per_pod"].keys() == server_names(cluster)
+    assert "<svg" in (tmp_path / "benchmark.html").read_text(encoding="utf-8")
+    assert json.loads((tmp_path / "guidellm.json").read_text(encoding="utf-8"))["benchmarks"]
