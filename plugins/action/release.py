@@ -25,6 +25,7 @@ class ActionModule(PlatformAction):
         "adopted": {"type": "list", "elements": "str", "default": []},
         "charts": {"type": "path"},
         "values_directory": {"type": "path"},
+        "planned": {"type": "list", "elements": "str"},
         "helm": {"type": "path"},
     }
 
@@ -35,14 +36,15 @@ class ActionModule(PlatformAction):
         cluster = self.connect(arguments)
         charts = Path(arguments["charts"] or paths.CHARTS)
         outcomes = []
+        folder = Path(arguments["values_directory"]) if arguments["values_directory"] and not self.check else None
         for entry in arguments["releases"]:
             values = values_of(entry["name"], arguments)
             for source in arguments["certificates"]:
                 if source["release"] == entry["name"]:
                     values[source["value"]] = bundle(cluster, source, entry["namespace"], check=self.check)
             wanted = release.Release(entry["name"], entry["namespace"], charts / entry["chart"], values)
-            if arguments["values_directory"] and not self.check:
-                values_file.write(Path(arguments["values_directory"]), wanted)
+            if folder:
+                values_file.write(folder, wanted)
             outcome = release.install(
                 cluster,
                 wanted,
@@ -51,6 +53,8 @@ class ActionModule(PlatformAction):
                 adopt=entry["name"] in arguments["adopted"],
             )
             outcomes.append((entry["name"], outcome))
+        if folder and arguments["planned"]:
+            values_file.remove_others(folder, arguments["planned"])
         return {
             "changed": any(outcome.changed for _, outcome in outcomes),
             "msg": "; ".join(f"{name} {in_words(outcome)}" for name, outcome in outcomes),

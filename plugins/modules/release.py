@@ -52,6 +52,10 @@ options:
       - Folder for the values of each release, as C(<release>.yaml), that C(helm upgrade) takes. Empty writes none.
       - Only the owner of the files can read them. Check mode writes none.
     type: path
+  planned:
+    description: Names of all releases of the plan. Files of others in O(values_directory) are removed. Empty keeps all.
+    type: list
+    elements: str
   helm:
     description: The helm program. Empty takes the one on PATH.
     type: path

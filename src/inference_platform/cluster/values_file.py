@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Collection
 from pathlib import Path
 
 import yaml
@@ -30,6 +31,13 @@ def write(folder: Path, release: Release) -> Path:
         file.write(content(path, release))
     Path(draft).replace(path)
     return path
+
+
+def remove_others(folder: Path, releases: Collection[str]) -> None:
+    """Removes the files of releases that are no longer among these: they were of another plan."""
+    for path in folder.glob("*.yaml"):
+        if path.stem not in releases:
+            path.unlink()
 
 
 def content(path: Path, release: Release) -> str:

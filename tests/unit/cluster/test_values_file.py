@@ -27,3 +27,10 @@ def test_only_the_user_can_read_it_also_when_it_was_there_before(tmp_path: Path)
     path = values_file.write(tmp_path, RELEASE)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert [item.name for item in tmp_path.iterdir()] == ["pki.yaml"]
+
+
+def test_files_of_another_plan_go(tmp_path: Path) -> None:
+    values_file.write(tmp_path, RELEASE)
+    (tmp_path / "sail-operator.yaml").write_text("{}", encoding="utf-8")
+    values_file.remove_others(tmp_path, ["pki", "istio"])
+    assert [item.name for item in tmp_path.iterdir()] == ["pki.yaml"]
