@@ -39,6 +39,7 @@ class Catalog:
     images: dict[str, dict[str, Any]]
     crds: dict[str, dict[str, list[dict[str, Any]]]]
     renamed: list[dict[str, str]]
+    gated: list[dict[str, str]]
 
 
 @cache
@@ -54,6 +55,7 @@ def load(folder: Path = CATALOG) -> Catalog:
         images=_read(folder / "images.yml", "images")["images"],
         crds=_read(folder / "crds.yml", "crds")["sets"],
         renamed=_read(folder / "renamed.yml", "renamed")["renamed"],
+        gated=_read(folder / "gated_models.yml", "gated_models")["gated"],
     )
 
 

@@ -609,6 +609,65 @@ MODEL_CASES: dict[str, list[Case]] = {
             {"served_name": "foo", "override": {"model": {"uri": "pvc://weights"}}},
         ),
     ],
+    "IP-MOD-029": [
+        Case(
+            {"uri": "s3://bucket/model"},
+            "uri",
+            {"uri": "s3://bucket/model", "credentials_secret": "keys"},
+        ),
+        Case(
+            {"uri": "s3://bucket/model", "prefill": {}},
+            "uri",
+            {"uri": "s3://bucket/model", "service_account": "reader"},
+        ),
+    ],
+    "IP-MOD-030": [
+        Case(
+            {"uri": "hf://meta-llama/Llama-3.1-8B-Instruct"},
+            "uri",
+            {"uri": "hf://meta-llama/Llama-3.1-8B-Instruct", "credentials_secret": "hugging-face"},
+        ),
+        Case(
+            {"uri": "hf://Google/gemma-3-27b-it:main"},
+            "uri",
+            {"uri": "hf://Google/gemma-3-27b-it:main", "service_account": "reader"},
+        ),
+        Case({"uri": "hf://meta-llama/x"}, "uri", {"uri": "hf://mirror/meta-llama"}),
+    ],
+    "IP-MOD-031": [
+        Case(
+            {"gpu": {"product": "NVIDIA-L44", "count": 1}},
+            "gpu.product",
+            {"gpu": {"product": "NVIDIA-L4", "count": 1}},
+        ),
+        Case(
+            {"gpu": {"product": "MI300X", "count": 1}},
+            "gpu.product",
+            {"gpu": {"product": "AMD-MI300X", "resource": "amd.com/gpu", "count": 1}},
+        ),
+        Case(
+            {"prefill": {"gpu": {"product": "NVIDIA-L44"}}},
+            "prefill.gpu.product",
+            {"gpu": {"product": "NVIDIA-A100-SXM4-40GB-MIG-1g.5gb", "count": 1}, "prefill": {}},
+        ),
+        Case(
+            {"gpu": {"product": "NVIDIA-L44-SHARED", "count": 1}, "prefill": {}},
+            "gpu.product",
+            {"gpu": {"product": "NVIDIA-L4-SHARED", "count": 1}},
+        ),
+    ],
+    "IP-MOD-032": [
+        Case(
+            {"gpu": {"product": "NVIDIA-L4", "count": 16}},
+            "gpu.count",
+            {"gpu": {"product": "NVIDIA-L4", "count": 8}},
+        ),
+        Case(
+            {"gpu": {"product": "NVIDIA-L4", "count": 1}, "prefill": {"gpu": {"product": "NVIDIA-L4", "count": 16}}},
+            "prefill.gpu.count",
+            {"gpu": {"count": 16}},
+        ),
+    ],
     # the schema
     "IP-MOD-124": [Case({"env": {"PYTHONHASHSEED": 42}}, "env.PYTHONHASHSEED", {"env": {"PYTHONHASHSEED": "42"}})],
     "IP-MOD-125": [

@@ -55,7 +55,7 @@ GOOD = [
     {"name": "llama-3-8b"},
     {"uri": "hf://gpt2"},
     {"uri": "hf://Qwen/Qwen2.5-7B-Instruct:main"},
-    {"uri": "s3://bucket/path/to/model"},
+    {"uri": "s3://bucket/path/to/model", "credentials_secret": "keys"},
     {"uri": "oci://quay.io/org/model:1.0"},
     {"uri": "oci://quay.io:443/org/model@sha256:" + "0" * 64},
     {"uri": "pvc://claim"},
@@ -117,7 +117,7 @@ BAD = [
     ({"uri": "hf://a/b/c"}, "IP-MOD-003", "uri"),
     ({"uri": "oci://image"}, "IP-MOD-003", "uri"),
     ({"uri": "pvc://Claim_1/x"}, "IP-MOD-003", "uri"),
-    ({"uri": "s3:///path"}, "IP-MOD-003", "uri"),
+    ({"uri": "s3:///path", "credentials_secret": "keys"}, "IP-MOD-003", "uri"),
     ({"served_name": "my model"}, "IP-INV-004", "served_name"),
     # size
     ({"replicas": -1}, "IP-INV-004", "replicas"),

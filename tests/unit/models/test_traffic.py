@@ -20,6 +20,11 @@ def member(name: str, weight: int | None = None, **changes: Any) -> dict[str, An
     return model(name=name, served_name="chat", traffic=traffic, **changes)
 
 
+def in_group(name: str, of: str, **changes: Any) -> dict[str, Any]:
+    """A model of any group."""
+    return model(name=name, served_name="chat", traffic={"group": of}, **changes)
+
+
 CANARY = {"group": "chat", "headers": [{"name": "x-canary", "value": "yes"}]}
 ALONE = model(name="alone")
 
@@ -208,6 +213,24 @@ CASES: list[tuple[str, Traffic, str, Traffic]] = [
         Traffic(groups=[group(path="/chat/")]),
         "traffic_groups[0].path",
         Traffic(groups=[group(path="/chat")]),
+    ),
+    (
+        "IP-MOD-318",
+        Traffic([member("a"), member("b"), in_group("c", "chatt")]),
+        "models[2].traffic.group (c)",
+        Traffic([member("a"), member("b"), in_group("c", "chatt")], groups=[group(name="chatt")]),
+    ),
+    (
+        "IP-MOD-318",
+        Traffic([in_group("c", "cat-s"), in_group("a", "cats-2"), in_group("b", "cots")], groups=[group(name="cots")]),
+        "models[0].traffic.group (c)",
+        Traffic([in_group("a", "cats-1"), in_group("b", "cats-2"), in_group("c", "one"), in_group("d", "ons")]),
+    ),
+    (
+        "IP-MOD-318",
+        Traffic([in_group("a", "chat"), in_group("b", "hcat"), in_group("c", "shat")]),
+        "models[2].traffic.group (c)",
+        Traffic([in_group("a", "chat"), in_group("b", "chatt", namespace="team-b"), in_group("c", "embed")]),
     ),
 ]
 

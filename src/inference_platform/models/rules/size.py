@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import Any
 
+from inference_platform.catalog.instance_types import load_hardware
 from inference_platform.findings import WARNING, show
 from inference_platform.models.pods import PRESET_STARTUP_SECONDS, bytes_of, needed_startup_seconds
 from inference_platform.models.rules.engine import Objection
 from inference_platform.models.rules.registry import rule
 from inference_platform.models.subjects import Subject
 from inference_platform.models.topology import Workload
+from inference_platform.schema import KeyPath, close_names, or_list
 
 # Settings that both sides of a KV transfer must share (models.md 6.2).
 _SHARED_BY_PREFILL_AND_DECODE = ("dtype", "quantization", "kv_cache_dtype", "block_size", "max_model_len")
@@ -51,6 +54,63 @@ def gpus_fit_the_parallelism(subject: Subject) -> Iterator[Objection]:
                 str(pod.gpus),
                 "Change gpu.count or parallelism; left out, each follows from the other.",
             )
+
+
+@rule("IP-MOD-031", "The GPU is one that is known.", severity=WARNING)
+def products_are_known(subject: Subject) -> Iterator[Objection]:
+    """The product is a label of nodes; with a misspelled one pods wait for ever (catalog/instance_types.yml)."""
+    for path, product, _ in _gpus(subject):
+        if _known_product(product) is None:
+            close = close_names(product, dict(load_hardware().gpus))
+            meant = f"Did you mean {or_list(close)}? " if close else ""
+            yield Objection(
+                (*path, "gpu", "product"),
+                f"a GPU that is known: {or_list(close or dict(load_hardware().gpus))}",
+                show(product),
+                f"{meant}Nothing to do if nodes have this label; memory is then not estimated.",
+            )
+
+
+@rule("IP-MOD-032", "Some machine has as many GPUs as a pod asks for.", severity=WARNING)
+def some_machine_has_the_gpus(subject: Subject) -> Iterator[Objection]:
+    """A pod gets its GPUs from one machine (catalog/instance_types.yml)."""
+    for path, product, count in _gpus(subject):
+        known = _known_product(product)
+        most = _most_gpus().get(known) if known == product else None
+        if most is not None and count > most:
+            yield Objection(
+                (*path, "gpu", "count"),
+                f"at most {most} x {product}, as the largest machine that is known has",
+                str(count),
+                "Spread the model over nodes (parallelism.data and data_local), or take a GPU with more memory. "
+                "Nothing to do if nodes have that many.",
+            )
+
+
+def _gpus(subject: Subject) -> Iterator[tuple[KeyPath, str, int]]:
+    """Place, product and number per pod of the GPUs whose product is said; those that prefill takes over only once."""
+    for pod in subject.pods:
+        gpu = pod.settings["gpu"]
+        if "product" in gpu and "resource" not in gpu and (not pod.path or gpu != subject.entry["gpu"]):
+            yield pod.path, gpu["product"], pod.gpus
+
+
+def _known_product(product: str) -> str | None:
+    """The GPU of the catalogue that a label means; a slice or a shared one has a suffix."""
+    if product in load_hardware().gpus:
+        return product
+    whole = product.partition("-MIG-")[0].removesuffix("-SHARED")
+    return whole if whole in load_hardware().gpus else None
+
+
+@cache
+def _most_gpus() -> dict[str, int]:
+    """Of each product the GPUs of the largest machine."""
+    most: dict[str, int] = {}
+    for machines in load_hardware().instance_types.values():
+        for machine in machines:
+            most[machine.product] = max(most.get(machine.product, 0), machine.gpus)
+    return most
 
 
 @rule("IP-MOD-104", "The release has the preset that the topology needs.", catches=("mistake 4",))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import fnmatch
 import json
 import re
 from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any
 
+from inference_platform.catalog.load import load
 from inference_platform.findings import WARNING, show
 from inference_platform.models.rules.engine import INVENTORY, Objection
 from inference_platform.models.rules.registry import rule
@@ -298,6 +300,41 @@ def pods_keep_the_labels_of_kserve(subject: Subject) -> Iterator[Objection]:
             _VERSION_OF_SCHEDULER,
             "Remove the annotation, or say the version in one of your own.",
         )
+
+
+@rule("IP-MOD-029", "Weights of s3:// come with credentials.", severity=WARNING, catches=("mistake 28",))
+def buckets_come_with_credentials(subject: Subject) -> Iterator[Objection]:
+    """The storage initializer takes them from a Secret or a ServiceAccount (models.md 3.7)."""
+    if subject.entry["uri"].startswith("s3://") and not _has_credentials(subject):
+        yield Objection(
+            ("uri",),
+            "credentials_secret or service_account with the keys of the bucket",
+            f"{show(subject.entry['uri'])} without either",
+            "Set one of them. Nothing to do if anybody may read the bucket.",
+        )
+
+
+@rule("IP-MOD-030", "Models with a licence come with a token.", severity=WARNING, catches=("mistake 28",))
+def gated_models_come_with_a_token(subject: Subject) -> Iterator[Objection]:
+    """Of some models the hub gives the weights only to those who accepted the licence (catalog/gated_models.yml)."""
+    scheme, _, rest = subject.entry["uri"].partition("://")
+    if scheme == "hf" and _gated().fullmatch(rest.partition(":")[0]) and not _has_credentials(subject):
+        yield Objection(
+            ("uri",),
+            "credentials_secret with the HF_TOKEN of somebody who accepted the licence",
+            f"{show(subject.entry['uri'])} without it",
+            "Set credentials_secret. Nothing to do where the hub is a mirror that asks for none.",
+        )
+
+
+def _has_credentials(subject: Subject) -> bool:
+    return "credentials_secret" in subject.entry or any("service_account" in pod.settings for pod in subject.pods)
+
+
+@cache
+def _gated() -> re.Pattern[str]:
+    """The names of models that are known to be gated."""
+    return re.compile("|".join(fnmatch.translate(entry["models"]) for entry in load().gated), re.IGNORECASE)
 
 
 @cache

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
 from typing import Any
 
 from inference_platform.findings import WARNING, show
@@ -16,6 +17,8 @@ from inference_platform.schema import KeyPath
 
 # Limits of an HTTPRoute (models.md 5.1).
 _MOST_MATCHES_OF_A_ROUTE = 128
+# Names with fewer letters differ in one on purpose.
+_SHORTEST_WITH_SLIPS = 4
 
 
 @rule("IP-MOD-129", "Models of a group are served under one name.", INVENTORY, catches=("mistake 29",))
@@ -325,6 +328,55 @@ def group_paths_are_plain(inventory: Inventory) -> Iterator[Objection]:
                     show(value),
                     "Correct it.",
                 )
+
+
+@rule("IP-MOD-318", "A model is in the group that is meant.", INVENTORY, WARNING)
+def groups_are_spelled_alike(inventory: Inventory) -> Iterator[Objection]:
+    """A misspelled group is a group of its own: its model gets no share, and has a route that nobody uses."""
+    names: dict[tuple[str, str], Group] = {}
+    for group in inventory.groups:
+        names.setdefault((group.namespace, _letters(group.name)), group)
+    alike: dict[tuple[str, str], list[Group]] = {}
+    for (namespace, letters), group in names.items():
+        for spelling in _spellings(letters):
+            alike.setdefault((namespace, spelling), []).append(group)
+    for group in inventory.groups:
+        if not _is_alone(group):
+            continue
+        letters = _letters(group.name)
+        others = [one for spelling in sorted(_spellings(letters)) for one in alike[group.namespace, spelling]]
+        close = next((one for one in others if _letters(one.name) != letters and _is_older(one, group)), None)
+        if close:
+            yield Objection(
+                ("traffic", "group"),
+                f"{close.name}, another group of namespace {group.namespace}",
+                f"{show(group.name)}, which no other model has",
+                f"Did you mean {close.name}? Nothing to do if not; an entry in traffic_groups says so.",
+                group.members[0].index,
+            )
+
+
+def _letters(name: str) -> str:
+    """A name without dashes and digits; these tell groups apart on purpose."""
+    return "".join(filter(str.isalpha, name))
+
+
+def _spellings(letters: str) -> set[str]:
+    """A name with and without one of its letters, doubled letters taken for one; none for a short name."""
+    plain = "".join(letter for letter, _ in groupby(letters))
+    if len(plain) < _SHORTEST_WITH_SLIPS:
+        return set()
+    return {plain, *(plain[:place] + plain[place + 1 :] for place in range(len(plain)))}
+
+
+def _is_alone(group: Group) -> bool:
+    """Whether one model alone speaks of a group."""
+    return group.index is None and len(group.members) == 1
+
+
+def _is_older(other: Group, group: Group) -> bool:
+    """Whether ``group`` may be a slip for ``other``; of two with one model each, the later one is."""
+    return not _is_alone(other) or other.members[0].index < group.members[0].index
 
 
 def _place(group: Group, key: str) -> tuple[KeyPath]:
