@@ -184,6 +184,12 @@ def test_an_issuer_outside_the_cluster_is_asked_for_the_host_names_alone(helm: H
     assert certificate["issuerRef"]["name"] == "letsencrypt"
 
 
+def test_bundle_and_configuration_are_installed_before_the_gateway_that_needs_them(helm: Helm) -> None:
+    kinds = [obj["kind"] for obj in helm.objects(case("inference-gateway", "redirect"))]
+    assert kinds.count("ConfigMap") == 2
+    assert max(index for index, kind in enumerate(kinds) if kind == "ConfigMap") < kinds.index("Gateway")
+
+
 def test_a_new_bundle_rolls_the_proxies(helm: Helm) -> None:
     def rolled(*arguments: str) -> Any:
         objects = helm.objects(case("inference-gateway", "http"), *arguments)
