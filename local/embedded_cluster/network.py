@@ -22,6 +22,8 @@ KUBELET_PORT = 10250
 POD_BLOCK = 8
 """Third-octet steps per node: every node has a /21 for its pods."""
 FIRST_NODE = 10
+CLAIM = 2
+"""Last octet of the address that a running cluster holds, and nothing else uses."""
 LOAD_BALANCER_BLOCK = 255
 
 
@@ -70,21 +72,26 @@ def host_address(pod_address: str) -> str:
     return f"127.{rest}"
 
 
-def choose_octet(taken: Iterable[int], preferred: int | None = None) -> int:
-    """An octet that no other cluster uses: not recorded by one, and its log server port is free."""
+def claim_octet(taken: Iterable[int], preferred: int | None = None) -> tuple[int, socket.socket]:
+    """An octet that no other cluster uses, and what claims it: a port of the block, as long as the socket is open.
+
+    taken      octets of clusters of this user, also of those that do not run
+    preferred  tried first
+    """
     used = set(taken)
     candidates: list[int] = [preferred] if preferred else []
     for octet in itertools.chain(candidates, OCTETS):
-        if octet not in used and _is_free(octet):
-            return octet
+        if octet not in used and (claim := _claim(octet)) is not None:
+            return octet, claim
     raise RuntimeError(f"no free address block among 127.{OCTETS.start}.0.0 to 127.{OCTETS.stop - 1}.0.0")
 
 
-def _is_free(octet: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((f"127.{octet}.0.{FIRST_NODE}", KUBELET_PORT))
-        except OSError:
-            return False
-        return True
+def _claim(octet: int) -> socket.socket | None:
+    """Clusters of other users and home folders know nothing of each other, but the kernel gives a port only once."""
+    claim = socket.socket()
+    try:
+        claim.bind((f"127.{octet}.0.{CLAIM}", KUBELET_PORT))
+    except OSError:
+        claim.close()
+        return None
+    return claim

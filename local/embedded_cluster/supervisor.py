@@ -17,6 +17,7 @@ import logging
 import os
 import shutil
 import signal
+import socket
 import ssl
 import sys
 import time
@@ -32,7 +33,7 @@ from embedded_cluster import state as cluster_state
 from embedded_cluster.control_plane import PACKAGE, ControlPlane, Ports
 from embedded_cluster.kube import ApiError, KubeClient
 from embedded_cluster.launcher import SUPERVISOR_LOG
-from embedded_cluster.network import API_SERVICE_ADDRESS, Network, choose_octet
+from embedded_cluster.network import API_SERVICE_ADDRESS, Network, claim_octet
 from embedded_cluster.nodes import Flavour, node_objects
 from embedded_cluster.paths import ClusterPaths
 from embedded_cluster.processes import ProcessId, die_with_parent, free_port
@@ -120,6 +121,7 @@ class Supervisor:
         self.state = ClusterState(name=paths.name, flavour=flavour)
         self.children: dict[str, Child] = {}
         self.stopping = asyncio.Event()
+        self._claim: socket.socket | None = None  # of our block of addresses, held as long as we run
         self._began = time.monotonic()
 
     async def run(self) -> None:
@@ -195,7 +197,7 @@ class Supervisor:
             # Clusters that start at the same time must not choose the same addresses.
             fcntl.flock(lock, fcntl.LOCK_EX)
             preferred = before.octet if before and has_data else None
-            self.state.octet = choose_octet(_octets_of_other_clusters(self.paths), preferred)
+            self.state.octet, self._claim = claim_octet(_octets_of_other_clusters(self.paths), preferred)
             self.state.save(self.paths)
 
         network = Network(self.state.octet)

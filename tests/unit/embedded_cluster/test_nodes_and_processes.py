@@ -49,7 +49,18 @@ def test_an_unknown_flavour_names_the_known_ones():
 
 
 def test_octets_of_other_clusters_are_avoided():
-    assert network.choose_octet(range(64, 100)) >= 100
+    octet, claim = network.claim_octet(range(64, 100))
+    claim.close()
+    assert octet >= 100
+
+
+def test_two_clusters_that_know_nothing_of_each_other_get_different_octets():
+    (first, one), (second, two) = network.claim_octet([]), network.claim_octet([])
+    with one, two:
+        assert first != second
+    again, claim = network.claim_octet(set(range(64, 192)) - {first})
+    claim.close()
+    assert again == first
 
 
 @pytest.mark.parametrize("name", ["", "Upper", "a/b", "-a", "x" * 41])
