@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Set
+from collections.abc import Iterable, Mapping, Set
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from ansible.errors import AnsibleActionFail
@@ -30,6 +31,7 @@ class ActionModule(PlatformAction):
     ARGUMENTS: ClassVar = {
         "inventories": {"type": "list", "elements": "path"},
         "only": {"type": "list", "elements": "str", "default": []},
+        "writes": {"type": "bool", "default": True},
     }
 
     def perform(self, arguments: dict[str, Any]) -> dict[str, Any]:
@@ -45,6 +47,8 @@ class ActionModule(PlatformAction):
         found = inventory.examine(variables, sources)
         about_inputs = check_role_inputs(paths.ROLES, variables, sources.where)
         findings = templates.told_first(unresolved, [*found.findings, *about_inputs], sources.where)
+        if not arguments["writes"]:
+            findings = without_need_of_credentials(findings)
         mistakes = errors(findings)
         if mistakes:
             count = quantity(len(mistakes), "mistake")
@@ -117,6 +121,14 @@ def need_models(names: list[str], rendered: Any) -> None:
     wrong = choice.unknown(names, rendered.ids)
     if wrong:
         raise AnsibleActionFail(f"only: expected models of the inventory, {wrong}")
+
+
+def without_need_of_credentials(findings: Iterable[Any]) -> list[Any]:
+    """The findings of a run that writes to no cluster: a pull secret that is not there is only told."""
+    from inference_platform.findings import WARNING
+    from inference_platform.inventory.pull_secret import ONLY_FOR_WRITING
+
+    return [replace(item, severity=WARNING) if item.code in ONLY_FOR_WRITING else item for item in findings]
 
 
 def complete(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -22,6 +22,10 @@ options:
     type: list
     elements: str
     default: []
+  writes:
+    description: Whether the run may write to a cluster. Without, a pull secret that is not there is a warning.
+    type: bool
+    default: true
 notes:
   - Supports check mode and diff.
 extends_documentation_fragment:

@@ -78,3 +78,30 @@ def test_explain_says_what_it_needs(folder: Path) -> None:
         run = play(folder, "explain.yml", *arguments)
         assert run.exit_code == 2
         assert run.text.count(text) == 1, run
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("models.yml", "--tags", "validate"), ("export.yml",), ("explain.yml", "-e", "model=v2"), ("capacity.yml",)],
+    ids=lambda arguments: arguments[0],
+)
+def test_a_build_job_needs_no_credentials_to_check_models(folder: Path, arguments: tuple[str, ...]) -> None:
+    (folder / "pull-secret.json").unlink()
+    more = ("-e", f"export_dir={folder / 'out'}", "-e", "capacity_live=false")
+    run = play(folder, *arguments, *more)
+    assert run.exit_code == 0, run
+    assert "IP-INV-011 warning at pull_secret_file: expected a readable file" in run.text
+
+
+def test_capacity_without_a_cluster_tells_memory_and_machines(folder: Path) -> None:
+    run = play(folder, "capacity.yml", "-e", "capacity_live=false")
+    assert run.exit_code == 0, run
+    assert "not known: weights: give size.parameters" in run.text
+    assert "Machines on aws, if no node had GPUs yet" in run.text
+
+
+def test_what_writes_needs_the_pull_secret(folder: Path) -> None:
+    (folder / "pull-secret.json").unlink()
+    run = play(folder, "models.yml")
+    assert run.exit_code == 2
+    assert "error IP-INV-011" in run.text

@@ -23,6 +23,9 @@ MALFORMED = "IP-INV-012"
 NO_CREDENTIALS = "IP-INV-013"
 TWO_PLACES = "IP-INV-014"
 
+ONLY_FOR_WRITING = frozenset({MISSING, UNREADABLE})
+"""What is no mistake for a run that writes nothing to a cluster: a build job checks entries without credentials."""
+
 
 def pull_secret_path(variables: Mapping[str, Any], environ: Mapping[str, str]) -> Path | None:
     """The pull secret file of the inventory, else that of the environment, else None; None beside a Secret."""
