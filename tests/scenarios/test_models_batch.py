@@ -104,7 +104,7 @@ def test_nothing_changed_reads_and_does_not_write(bare: EmbeddedCluster, applied
     assert run.recap["changed"] == 0, run
     assert writes(mark) == []
     lists = [r.uri for r in mark.installer_requests() if r.verb == "list" and f"/{MODELS}?" in r.uri]
-    assert len(lists) == 2, "one of the batch, one of the report"
+    assert len(lists) == 3, "one each of preflight, the batch and the report"
     assert [r for r in mark.installer_requests() if r.verb == "get" and f"/{MODELS}/" in r.uri] == []
 
 
