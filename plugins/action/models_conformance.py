@@ -31,7 +31,7 @@ class ActionModule(PlatformAction):
     }
 
     def perform(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        from inference_platform.cluster import conformance, model_subjects, models
+        from inference_platform.cluster import conformance, front, model_subjects, models
         from inference_platform.cluster.conformance_cases import Cases
         from inference_platform.cluster.readiness import Surroundings
 
@@ -55,6 +55,7 @@ class ActionModule(PlatformAction):
             tls=bool(platform["serving"]["tls"]),
             patience=arguments["patience_seconds"],
             on_progress=lambda what: line.count(time.monotonic() - began, "testing", what),
+            front=front.front_of(cluster, platform["gateway"]),
         )
         return told(results, conformance, arguments)
 

@@ -16,6 +16,7 @@ from inference_platform import schema
 from inference_platform.cluster import errors, pod_metrics
 from inference_platform.cluster.client import Cluster
 from inference_platform.cluster.conformance_cases import Case, Cases, Key
+from inference_platform.cluster.front import Front
 from inference_platform.cluster.pod_metrics import SERVING, ServingPod
 from inference_platform.cluster.smoke import (
     FAILED,
@@ -87,21 +88,23 @@ def conform(
     tls: bool,
     patience: float,
     on_progress: Callable[[str], None] | None = None,
+    front: Front | None = None,
 ) -> list[ProfileResult]:
     """Runs profiles, one case after the other, as cases of one model would see each other's requests.
 
     tls          whether the servers speak HTTPS
     patience     seconds for which a request that goes wrong is repeated
     on_progress  told what is asked next
+    front        how the gateway is found and whom to trust
     """
-    results = []
-    with urllib3.PoolManager() as http:
+    results, front = [], front or Front()
+    with front.http() as http:
         for profile in chosen:
             result = SmokeResult(columns=tuple(str(check["name"]) for check in profile.checks))
             for case in cases.of(profile.applies):
                 if on_progress is not None:
                     on_progress(f"{profile.name}: {case.name}")
-                result.models.append(_run(cluster, http, profile, case, tls=tls, patience=patience))
+                result.models.append(_run(cluster, _Way(front, http), profile, case, tls=tls, patience=patience))
             results.append(ProfileResult(profile, result))
     return results
 
@@ -130,16 +133,27 @@ _MISSING = {
 }
 
 
-def _run(
-    cluster: Cluster, http: urllib3.PoolManager, profile: Profile, case: Case, *, tls: bool, patience: float
-) -> Smoke:
+@dataclass(frozen=True)
+class _Way:
+    """How requests go out: where the gateway is, and the connections to it."""
+
+    front: Front
+    http: urllib3.PoolManager
+
+    def blocked(self, url: str) -> str:
+        """Why no connection can be made, or nothing."""
+        host, port = address_of(url)
+        return unreachable_because((self.front.host_for(host), port))
+
+
+def _run(cluster: Cluster, way: _Way, profile: Profile, case: Case, *, tls: bool, patience: float) -> Smoke:
     if case.skip:
         return Smoke(case.name, case.url, SKIPPED, case.skip)
-    why = unreachable_because(address_of(case.url)) if case.url else "it has no address from outside"
+    why = way.blocked(case.url) if case.url else "it has no address from outside"
     if why:
         return Smoke(case.name, case.url, UNREACHABLE, why)
     texts = {**case.placeholders, "long": f"{uuid.uuid4()} " + "all the same " * (_LONG_WORDS // 2)}
-    asker = Asker(http, case.url, texts, patience, case.headers)
+    asker = Asker(way.http, case.url, texts, patience, case.headers)
     outcomes = [_outcome(cluster, asker, check, case, tls) for check in profile.checks]
     good = all(outcome.ok for outcome in outcomes)
     return Smoke(case.name, case.url, PASSED if good else FAILED, "", tuple(outcomes))
