@@ -358,18 +358,25 @@ def test_a_split_over_services_lands_within_two_points(cluster: EmbeddedCluster,
 
 
 def test_a_header_decides_the_version(cluster: EmbeddedCluster, versions: str) -> None:
+    mark = {"x-version": "two"}
     marked = split(0, 1, headers=[{"name": "x-version", "value": "two"}])
     cluster.do("apply", "-f", "-", stdin=shared_route(marked, split(1, 0)))
 
     async def scenario(client: Client) -> None:
-        await client.until("the route", lambda: answered(client))
+        await client.until("the route", lambda: by_header(client, mark))
         client.versions.clear()
-        await client.many(50, headers={"x-version": "two"})
+        await client.many(50, headers=mark)
         assert client.versions == {"ab-two": 50}, client.statuses
         await client.many(50)
         assert client.versions == {"ab-two": 50, "ab-one": 50}, client.statuses
 
     play(versions, "ab", scenario)
+
+
+async def by_header(client: Client, mark: dict[str, str]) -> bool:
+    """The header decides, not the shares of an earlier route by chance."""
+    found = [(await client.ask(headers=mark), await client.ask()) for _ in range(6)]
+    return all(with_it.startswith("ab-two") and without.startswith("ab-one") for with_it, without in found)
 
 
 def test_changed_weights_are_live_within_a_second_and_lose_no_request(cluster: EmbeddedCluster, versions: str) -> None:
