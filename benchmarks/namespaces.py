@@ -29,7 +29,7 @@ def measure(repository: Path, rounds: int, say: Say) -> list[Measurement]:
     folder = repository / "build" / "bench"
     folder.mkdir(parents=True, exist_ok=True)
     seconds: dict[int, list[float]] = {FEW: [], MANY: []}
-    with embedded_cluster("bench") as cluster:
+    with embedded_cluster("bench-namespaces") as cluster:
         for _ in range(2 * rounds + 1):
             for namespaces, samples in seconds.items():
                 samples.append(_run_again(repository, folder, cluster, namespaces))
