@@ -58,11 +58,19 @@ class Reporter:
 
 
 def _remedy(mistake: SchemaMistake) -> str:
-    name = mistake.path[-1] if mistake.path else "it"
+    name = _name(mistake.path)
     if mistake.kind == schema.UNKNOWN_KEY:
         if mistake.suggestions:
             return f"Did you mean {schema.or_list(mistake.suggestions)}?"
         return f"Remove {name}, or correct its name."
     if mistake.kind == schema.MISSING_KEY:
         return f"Add {name}."
+    if mistake.expected.startswith("a list") and mistake.found.startswith("a mapping"):
+        return f"Write {name} as a list, each item behind a dash, as in - name: NAME."
     return f"Set {name} to {mistake.expected}."
+
+
+def _name(path: KeyPath) -> str:
+    """The last key of a path, with the places in lists that come behind it."""
+    start = next((place for place in range(len(path) - 1, -1, -1) if isinstance(path[place], str)), 0)
+    return dotted(path[start:]) or "it"

@@ -205,12 +205,13 @@ def _unknown_keys(value: Mapping[str, Any], rule: Mapping[str, Any], path: KeyPa
     known = sorted(rule.get("properties", {}))
     for key in value:
         if key not in known:
+            close = close_names(str(key), known)
             yield SchemaMistake(
                 UNKNOWN_KEY,
                 (*path, key),
-                f"one of the keys {or_list(known)}",
+                f"the key {or_list(close)}" if close else f"one of the keys {or_list(known)}",
                 show(str(key)),
-                close_names(str(key), known),
+                close,
             )
 
 
@@ -241,7 +242,7 @@ def _range(schema: Mapping[str, Any]) -> str:
     ]
     if schema.get("uniqueItems"):
         limits.append("without duplicates")
-    return "".join(f" {limit}" for limit in limits)
+    return f" {' and '.join(limits)}" if limits else ""
 
 
 def _typed(value: Any) -> str:

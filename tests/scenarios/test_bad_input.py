@@ -73,7 +73,7 @@ MISTAKES = {
         "      count: 1\n",
         "      cuont: 1\n",
         "models[0].gpu.cuont (qwen-basic)",
-        expected="one of the keys count",
+        expected="the key count",
         found='"cuont"',
         remedy="Did you mean count?",
         at="cuont:",

@@ -258,3 +258,31 @@ def test_a_finding_names_file_and_line_of_the_value(aws, tmp_path, monkeypatch):
         "group_vars/all.yml:4 models[0].gpu.count (qwen)",
         "group_vars/all.yml:6 model_defaults.replicas",
     ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected", "remedy"),
+    [
+        ({"replica": 1}, "the key replicas", "Did you mean replicas?"),
+        ({"gpu": 1}, "a mapping such as {product: NVIDIA-L4, count: 1}", "Set gpu to a mapping such as"),
+        (
+            {"traffic": {"group": "a", "weight": -1}},
+            "a whole number of at least 0 and of at most 1000000",
+            "Set weight",
+        ),
+        ({"args": [5]}, "a text", "Set args[0] to a text"),
+        ({"lora": {"adapters": {"name": "x"}}}, "a list", "Write adapters as a list, each item behind a dash"),
+        ({"lora": {"adapters": [{"name": "x", "uri": "s3://x/y"}]}}, "hf:// or pvc:// with release 3.4", "Put the"),
+        ({"override": {"model": {"uri": "gs://x/y"}}}, "hf://organisation/model, s3://bucket", "Set uri to hf://"),
+    ],
+    ids=str,
+)
+def test_a_finding_says_what_would_be_right_in_few_words(aws, changes, expected, remedy):
+    (finding,) = render([model(**changes)], {}, aws).findings
+    assert finding.expected.startswith(expected)
+    assert finding.remedy.startswith(remedy)
+
+
+def test_an_item_that_is_no_model_is_named_by_its_place(aws):
+    (finding,) = render(["qwen"], {}, aws).findings
+    assert finding.remedy == "Set models[0] to a mapping."

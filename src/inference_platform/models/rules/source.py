@@ -252,15 +252,15 @@ def adapters_can_be_served(subject: Subject) -> Iterator[Objection]:
                 "Rename the adapter.",
             )
         seen.add(adapter["name"])
-        if not _compiled(_URI_FORMS[scheme][0]).fullmatch(rest):
-            yield Objection((*path, "uri"), _URI_FORMS[scheme][1], show(adapter["uri"]), "Complete the URI.")
-        elif subject.serving["lora"] == "arguments" and scheme not in ("hf", "pvc"):
+        if subject.serving["lora"] == "arguments" and scheme not in ("hf", "pvc"):
             yield Objection(
                 (*path, "uri"),
                 f"hf:// or pvc:// with release {subject.serving['release']}",
                 show(adapter["uri"]),
                 "Put the adapter on a claim.",
             )
+        elif not _compiled(_URI_FORMS[scheme][0]).fullmatch(rest):
+            yield Objection((*path, "uri"), _URI_FORMS[scheme][1], show(adapter["uri"]), "Complete the URI.")
         elif entry["offline"] and scheme == "hf":
             yield Objection(
                 (*path, "uri"), "an adapter on a claim, because offline is set", show(adapter["uri"]), "Use pvc://."
