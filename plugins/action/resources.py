@@ -29,6 +29,7 @@ class ActionModule(PlatformAction):
         cluster, objects, prune = self.connect(arguments), arguments["objects"], arguments["prune"]
         outcomes = [apply.apply(cluster, objects, check=self.check, force=arguments["force"])]
         if prune:
-            kept, kinds = map(Ref.of, objects), [(kind["api_version"], kind["kind"]) for kind in prune["kinds"]]
-            outcomes.append(apply.prune(cluster, kinds, prune["selector"], kept, check=self.check))
+            kinds = [(kind["api_version"], kind["kind"]) for kind in prune["kinds"]]
+            served = [kind for kind in kinds if cluster.discovery().find(*kind)]
+            outcomes.append(apply.prune(cluster, served, prune["selector"], map(Ref.of, objects), check=self.check))
         return result_of(outcomes, unchanged=f"{quantity(len(objects), 'object')} as wanted")
