@@ -50,7 +50,7 @@ class NodeAgent:
         self.network = Network(state.octet)
         self.flavour = Flavour.load(state.flavour)
         self.programs = Programs.load()
-        self.private_registries = self.programs.private_registries
+        self.private_registries = () if self.flavour.nodes_have_pull_secret else self.programs.private_registries
         self.pki = Pki(paths.pki)
         self.certificate_authority = self.pki.ca.certificate
         self.server = f"https://127.0.0.1:{state.ports['apiserver']}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from embedded_cluster.kube import Object
 from embedded_cluster.network import KUBELET_PORT, Network
 
 FLAVOURS = Path(__file__).resolve().parent / "nodes"
+OBJECTS = FLAVOURS.parent / "objects"
 
 
 @dataclass(frozen=True)
@@ -36,9 +38,33 @@ class Flavour:
         return [node["name"] for node in self.data["nodes"]]
 
     @property
+    def nodes_have_pull_secret(self) -> bool:
+        """Whether the nodes pull from private registries without a pull secret of the pod."""
+        return bool(self.data.get("nodes_have_pull_secret"))
+
+    def crds(self, folder: Path) -> list[Object]:
+        """The CRDs that the cluster has from the start, from the tools' folder with one subfolder per set."""
+        annotations = self.data.get("crd_annotations", {})
+        return [
+            _annotated(json.loads(file.read_text()), annotations.get(name, {}))
+            for name in self.data.get("crds", [])
+            for file in sorted((folder / name).glob("*.json"))
+        ]
+
+    def objects(self) -> list[Object]:
+        """The objects that the cluster has from the start, in order."""
+        name = self.data.get("objects")
+        return list(yaml.safe_load_all((OBJECTS / f"{name}.yml").read_text())) if name else []
+
+    @property
     def load_balancer(self) -> dict[str, Any]:
         """kind (none, ip or hostname), delay_seconds and the template of a hostname."""
         return dict(self.data["load_balancer"])
+
+
+def _annotated(obj: Object, annotations: dict[str, str]) -> Object:
+    metadata = {**obj["metadata"], "annotations": {**obj["metadata"].get("annotations", {}), **annotations}}
+    return {**obj, "metadata": metadata}
 
 
 def node_objects(flavour: Flavour, network: Network, now: datetime.datetime) -> list[Object]:

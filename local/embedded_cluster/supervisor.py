@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import datetime
 import fcntl
+import functools
 import json
 import logging
 import os
@@ -31,7 +32,7 @@ import yaml
 from embedded_cluster import pki as cluster_pki
 from embedded_cluster import state as cluster_state
 from embedded_cluster.control_plane import PACKAGE, ControlPlane, Ports
-from embedded_cluster.kube import ApiError, KubeClient
+from embedded_cluster.kube import ApiError, KindNotServedError, KubeClient
 from embedded_cluster.launcher import SUPERVISOR_LOG
 from embedded_cluster.network import API_SERVICE_ADDRESS, Network, claim_octet
 from embedded_cluster.nodes import Flavour, node_objects
@@ -234,6 +235,12 @@ class Supervisor:
         await asyncio.gather(*(client.apply(item, "embedded-cluster") for item in rights))
         for node in node_objects(self.flavour, plane.network, now):
             await _create_unless_there(client, node)
+        crds = self.flavour.crds(self.tools / "crds")
+        await asyncio.gather(*(_create_unless_there(client, crd) for crd in crds))
+        for obj in self.flavour.objects():
+            await self._wait_until(
+                f"{obj['kind']} {obj['metadata']['name']} exists", functools.partial(_make, client, obj)
+            )
 
     def _node_agent_command(self) -> list[str]:
         return [
@@ -320,6 +327,17 @@ async def _create_unless_there(client: KubeClient, obj: dict[str, Any]) -> None:
     except ApiError as error:
         if error.reason != "AlreadyExists":
             raise
+
+
+async def _make(client: KubeClient, obj: dict[str, Any]) -> bool:
+    """Create an object with its status, unless it is there; False while its kind is not served."""
+    try:
+        await _create_unless_there(client, obj)
+        if "status" in obj:
+            await client.patch_status(obj["apiVersion"], obj["kind"], obj["metadata"]["name"], obj["status"])
+    except KindNotServedError:
+        return False
+    return True
 
 
 async def _answers(client: KubeClient, path: str) -> bool:

@@ -568,6 +568,13 @@ def kept_from_live(desired: Desired, live: Mapping[str, Any]) -> Desired:
     return replace(desired, body={**desired.body, "spec": spec})
 
 
+def ca_annotations(certificate: str, values: Mapping[str, Any]) -> dict[str, str]:
+    """What has the CA injected: cert-manager from a Certificate, or OpenShift's service CA (operators.md 5)."""
+    if values.get("openshift"):
+        return {"service.beta.openshift.io/inject-cabundle": "true"}
+    return {"cert-manager.io/inject-ca-from": templates.render_text(certificate, values)}
+
+
 def with_conversion(
     crd: dict[str, Any], conversion: Mapping[str, Any] | None, values: Mapping[str, Any]
 ) -> dict[str, Any]:
@@ -580,7 +587,7 @@ def with_conversion(
         "path": "/convert",
     }
     webhook = {"clientConfig": {"service": service}, "conversionReviewVersions": ["v1"]}
-    crd = marked(crd, annotations={"cert-manager.io/inject-ca-from": templates.render_text(conversion["ca"], values)})
+    crd = marked(crd, annotations=ca_annotations(conversion["ca"], values))
     return {**crd, "spec": {**crd["spec"], "conversion": {"strategy": "Webhook", "webhook": webhook}}}
 
 

@@ -146,7 +146,12 @@ class GatewayController:
             self._changed.clear()
             self._unpublished.set()
             wanted = desired(
-                Snapshot(self._objects), self.memory, self.settings, certificate, _now(), served=self._served()
+                Snapshot(self._objects, self.settings.controller),
+                self.memory,
+                self.settings,
+                certificate,
+                _now(),
+                served=self._served(),
             )
             self.memory = wanted.memory
             self._report(wanted)
@@ -165,7 +170,7 @@ class GatewayController:
         while True:
             await self._unpublished.wait()
             self._unpublished.clear()
-            configs = proxy_configs(Snapshot(self._objects), self.settings, machine)
+            configs = proxy_configs(Snapshot(self._objects, self.settings.controller), self.settings, machine)
             try:
                 again = await files.publish(configs)
             except OSError as error:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from embedded_cluster.standins import rules
-from embedded_cluster.standins.engine import Controller
+from embedded_cluster.standins.engine import Controller, ca_annotations
 from embedded_cluster.standins.program import LeaderElection, check, program
 from embedded_cluster.standins.settings import from_env
 
@@ -32,10 +32,14 @@ def module_values(pod: PodEnvironment, settings: Mapping[str, Any], configuratio
     """What rules and operands refer to; ``configuration`` is the data of the ConfigMap from the platform operator."""
     images = from_env(pod.env, settings["images"])
     version = configuration["platformVersion"]
+    applications = pod.env["POD_NAMESPACE"]
+    values = {"openshift": False, "applications": applications}
     return {
         **settings,
-        "namespace": pod.env["POD_NAMESPACE"],
-        "applications": pod.env["POD_NAMESPACE"],
+        **values,
+        "namespace": applications,
+        "gateway": f"{applications}/{settings['gateway']}",
+        "ca_annotations": ca_annotations("<< applications >>/llmisvc-webhook-server", values),
         "platform_version": version,
         "version_prefix": "v" + version.replace(".", "-"),
         "images": images,

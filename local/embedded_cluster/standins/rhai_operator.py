@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 from embedded_cluster.standins import rules
-from embedded_cluster.standins.engine import Controller, Desired, StepError
-from embedded_cluster.standins.objects import Ref, dig, is_owned_by
+from embedded_cluster.standins.engine import Controller, Desired, StepError, ca_annotations, run_together
+from embedded_cluster.standins.objects import Ref, condition, dig, is_owned_by
 from embedded_cluster.standins.program import LeaderElection, ProgramError, check, program
 from embedded_cluster.standins.settings import from_env
 
@@ -59,7 +59,7 @@ class RhaiOperator(PlatformOperator):
         uid, generation = source["metadata"]["uid"], str(source["metadata"]["generation"])
         for ref, live in list(self.seen.items()):
             marks = dig(live, "metadata", "annotations", default={})
-            current = marks.get(VERSION) == self.pod.env["RHAI_VERSION"] and marks.get(GENERATION) == generation
+            current = marks.get(VERSION) == self.values["version"] and marks.get(GENERATION) == generation
             if ref not in wanted and ref.kind != PRESET and not current and is_owned_by(live, uid):
                 self.log.info("deleting %s", ref)
                 await self.remove(ref)
@@ -89,20 +89,64 @@ class ModuleInstaller(PlatformOperator):
         """The status of Platform stays empty in every state (observed-operators.md 3.7)."""
 
 
+class Initialization(PlatformOperator):
+    """OpenShift: the sync of DSCInitialization/default-dsci."""
+
+    async def check_namespace(self, source: Mapping[str, Any]) -> None:
+        """The stand-in knows one namespace of applications."""
+        found, known = dig(source, "spec", "applicationsNamespace"), self.values["applications"]
+        if found != known:
+            raise StepError(f"applicationsNamespace: expected {known}, found {found}")
+
+
+class DataScienceCluster(PlatformOperator):
+    """OpenShift: the sync of DataScienceCluster/default-dsc, as far as KServe goes."""
+
+    async def provision(self, source: dict[str, Any]) -> None:
+        """Without Managed the component goes, and what it made with it."""
+        if is_wanted(source):
+            await super().provision(source)
+        else:
+            await self.remove(KSERVE)
+
+    async def check_initialization(self, _: Mapping[str, Any]) -> None:
+        """Components wait for DSCInitialization."""
+        if not any(ref.kind == "DSCInitialization" for ref in self.seen):
+            raise StepError("failed to find DSCInitialization")
+
+    def observations(self, source: Mapping[str, Any]) -> dict[str, Any]:
+        ready = condition(self.seen.get(KSERVE, {}), "Ready")
+        return {
+            **super().observations(source),
+            "wanted": is_wanted(source),
+            "ready": ready.get("status") == "True",
+            "why": ready.get("message") or "Kserve default-kserve has no status yet",
+        }
+
+
+def is_wanted(source: Mapping[str, Any]) -> bool:
+    """Whether a DataScienceCluster asks for KServe."""
+    return str(dig(source, "spec", "components", "kserve", "managementState")) == "Managed"
+
+
+def is_openshift(pod: PodEnvironment, settings: Mapping[str, Any]) -> bool:
+    """Whether the operator takes the cluster for OpenShift (platform.md 1.8)."""
+    return pod.env.get("ODH_PLATFORM_TYPE") in settings["openshift"]["platform_types"]
+
+
+def version_of(pod: PodEnvironment) -> str:
+    """The version of the platform: told, or that of the ClusterServiceVersion that OLM names to its operators."""
+    return pod.env.get("RHAI_VERSION") or pod.env.get("OPERATOR_CONDITION_NAME", "").partition(".")[2]
+
+
 def check_environment(pod: PodEnvironment, settings: Mapping[str, Any]) -> tuple[Path, Path]:
     """The serving certificate and key, after checking what the process needs (platform.md 1.2, observed 3.1).
 
     Raises ProgramError with what the real process would exit with.
     """
     env = pod.env
-    if env.get("ODH_PLATFORM_TYPE") != "XKS":
-        raise ProgramError(f"ODH_PLATFORM_TYPE must be XKS on plain Kubernetes, found {env.get('ODH_PLATFORM_TYPE')!r}")
-    if not env.get("RHAI_VERSION"):
-        raise ProgramError("RHAI_VERSION must be set when ODH_PLATFORM_TYPE is XKS")
-    without_dsci = env.get("RHAI_DISABLE_DSCI_RESOURCE") == "true"
-    if without_dsci != bool(env.get("RHAI_APPLICATIONS_NAMESPACE")):
-        need = "must be set when DSCI is disabled" if without_dsci else "must not be set when DSCI is enabled"
-        raise ProgramError(f"RHAI_APPLICATIONS_NAMESPACE {need}")
+    if not is_openshift(pod, settings):
+        check_environment_of_kubernetes(env)
     mounts = dig(pod.pod, "spec", "containers", default=[{}])[0].get("volumeMounts", [])
     inside = {str(path): mount_path for mount_path, path in pod.mounts.items()}
     manifests = inside.get(env["DEFAULT_MANIFESTS_PATH"], env["DEFAULT_MANIFESTS_PATH"])
@@ -116,15 +160,34 @@ def check_environment(pod: PodEnvironment, settings: Mapping[str, Any]) -> tuple
     return folder / "tls.crt", folder / "tls.key"
 
 
+def check_environment_of_kubernetes(env: Mapping[str, str]) -> None:
+    """What the process needs on plain Kubernetes only (platform.md 1.2)."""
+    if env.get("ODH_PLATFORM_TYPE") != "XKS":
+        raise ProgramError(f"ODH_PLATFORM_TYPE must be XKS on plain Kubernetes, found {env.get('ODH_PLATFORM_TYPE')!r}")
+    if not env.get("RHAI_VERSION"):
+        raise ProgramError("RHAI_VERSION must be set when ODH_PLATFORM_TYPE is XKS")
+    without_dsci = env.get("RHAI_DISABLE_DSCI_RESOURCE") == "true"
+    if without_dsci != bool(env.get("RHAI_APPLICATIONS_NAMESPACE")):
+        need = "must be set when DSCI is disabled" if without_dsci else "must not be set when DSCI is enabled"
+        raise ProgramError(f"RHAI_APPLICATIONS_NAMESPACE {need}")
+
+
 def operator_values(pod: PodEnvironment, settings: Mapping[str, Any]) -> dict[str, Any]:
     """What rules and operands refer to: namespaces, images, names of the PKI and the prefix of preset names."""
     images = from_env(pod.env, settings["images"])
-    applications = pod.env["RHAI_APPLICATIONS_NAMESPACE"]
+    openshift = is_openshift(pod, settings)
+    there = settings["openshift"]
+    applications = there["applications"] if openshift else pod.env["RHAI_APPLICATIONS_NAMESPACE"]
+    values = {"openshift": openshift, "applications": applications}
     return {
         **settings,
+        **values,
+        "gateway": there["gateway"] if openshift else f"{applications}/{settings['gateway']}",
+        "platform_type": pod.env["ODH_PLATFORM_TYPE"],
+        "version": version_of(pod),
+        "ca_annotations": ca_annotations("<< applications >>/llmisvc-webhook-server", values),
         "namespace": applications,
-        "applications": applications,
-        "version_prefix": "v" + pod.env["RHAI_VERSION"].replace(".", "-"),
+        "version_prefix": "v" + version_of(pod).replace(".", "-"),
         "images": images,
         "parameters": {entry["parameter"]: images[name] for name, entry in settings["images"].items()},
         "pki": from_env(pod.env, settings["pki"]),
@@ -171,10 +234,14 @@ async def main(pod: PodEnvironment) -> None:
     application.add_routes([web.post(path, allow) for path in file.settings["webhook_paths"]])
     await pod.serve(file.settings["webhook_port"], application, tls=certificate)
     pod.ready()
-    controller: Controller
+    controllers: list[Controller]
     if newer:
-        controller = ModuleInstaller(pod, file.rules["platform"], installer_values(pod, file.settings))
+        controllers = [ModuleInstaller(pod, file.rules["platform"], installer_values(pod, file.settings))]
     else:
-        controller = RhaiOperator(pod, file.rules["kserve"], operator_values(pod, file.settings))
+        values = operator_values(pod, file.settings)
+        controllers = [RhaiOperator(pod, file.rules["kserve"], values)]
+        if values["openshift"]:
+            controllers.append(Initialization(pod, file.rules["initialization"], values))
+            controllers.append(DataScienceCluster(pod, file.rules["cluster"], values))
     async with LeaderElection(pod, file.lease).leading():
-        await controller.run()
+        await run_together(*(controller.run() for controller in controllers))

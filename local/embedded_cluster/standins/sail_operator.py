@@ -5,12 +5,14 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from embedded_cluster.standins import objects, rules, templates
 from embedded_cluster.standins.engine import Controller, StepError, run_together
 from embedded_cluster.standins.objects import Ref, dig
 from embedded_cluster.standins.program import LeaderElection, check, program
+from embedded_cluster.standins.rules import Rules
 
 if TYPE_CHECKING:
     from embedded_cluster.pod import PodEnvironment
@@ -31,7 +33,10 @@ class IstioController(Controller):
             component: templates.render_text(image, {"tag": version.removeprefix("v")})
             for component, image in self.values["compiled_in"].items()
         }
-        self.values["resolved"] = {"version": version, "values": with_images(source["spec"], images)}
+        self.values["resolved"] = {
+            "version": version,
+            "values": with_images(source["spec"], images, source["metadata"]["name"]),
+        }
 
     def revision(self) -> dict[str, Any] | None:
         """The IstioRevision as last seen."""
@@ -94,14 +99,16 @@ def images_by_version(annotations: Mapping[str, str]) -> dict[str, dict[str, str
     return found
 
 
-def with_images(spec: Mapping[str, Any], images: Mapping[str, str]) -> dict[str, Any]:
-    """The values of an IstioRevision: the user's, with namespace and images where the user gave none."""
+def with_images(spec: Mapping[str, Any], images: Mapping[str, str], name: str = "default") -> dict[str, Any]:
+    """The values of the IstioRevision `name`: the user's, with namespace and images where the user gave none."""
     values = copy.deepcopy(dict(spec.get("values") or {}))
     values.setdefault("pilot", {}).setdefault("image", images.get("istiod", ""))
     shared = values.setdefault("global", {})
     shared["istioNamespace"] = spec["namespace"]
     shared.setdefault("proxy", {}).setdefault("image", images.get("proxy", ""))
     values.pop("defaultRevision", None)  # operators.md 2.4: the operator clears a user's value
+    if name != "default":
+        values["revision"] = name
     return values
 
 
@@ -112,12 +119,26 @@ def operator_values(pod: PodEnvironment, settings: Mapping[str, Any]) -> dict[st
         pod.log.warning("no volume at %s: images compiled into the operator are used", settings["config_mount"])
     annotations = pod.pod["metadata"].get("annotations", {}) if mounted else {}
     known = settings["known_versions"]
+    instance = instance_of(pod, settings)
     return {
         **settings,
+        "instance": instance["name"],
+        "istio_namespace": instance["namespace"],
         "known_versions": known.get(pod.image.rpartition("@sha256:")[2], known["default"]),
         "images": images_by_version(annotations),
         "resolved": {},
     }
+
+
+def instance_of(pod: PodEnvironment, settings: Mapping[str, Any]) -> dict[str, str]:
+    """Name and namespace of the Istio object that an operator in this pod's namespace is asked for."""
+    instances = settings["instances"]
+    return dict(instances.get(pod.namespace, instances["default"]))
+
+
+def named(ruleset: Rules, name: str) -> Rules:
+    """The rules for an object of another name."""
+    return replace(ruleset, source={**ruleset.source, "name": name})
 
 
 @program
@@ -129,6 +150,6 @@ async def main(pod: PodEnvironment) -> None:
     pod.ready()
     async with LeaderElection(pod, file.lease).leading():
         await run_together(
-            IstioController(pod, file.rules["istio"], values).run(),
-            RevisionController(pod, file.rules["revision"], values).run(),
+            IstioController(pod, named(file.rules["istio"], values["instance"]), values).run(),
+            RevisionController(pod, named(file.rules["revision"], values["instance"]), values).run(),
         )

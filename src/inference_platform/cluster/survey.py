@@ -59,6 +59,7 @@ READS: tuple[Read, ...] = (
     Read("storage_classes", "storage.k8s.io/v1", "StorageClass", metadata_only=True),
     Read("claims", "v1", "PersistentVolumeClaim"),
     Read("subscriptions", "operators.coreos.com/v1alpha1", "Subscription"),
+    Read("operator_groups", "operators.coreos.com/v1", "OperatorGroup", metadata_only=True),
     Read("cluster_versions", "config.openshift.io/v1", "ClusterVersion"),
     Read("services", "serving.kserve.io/v1alpha2", "LLMInferenceService"),
     Read("leader_worker_sets", "leaderworkerset.x-k8s.io/v1", "LeaderWorkerSet", metadata_only=True),
@@ -229,7 +230,12 @@ def _refusal(cluster: Cluster, obj: Object) -> Refusal | None:
     return None
 
 
-def samples(namespace: str, image: str, pull_secret: str) -> list[Object]:
+def _pull_secrets(name: str | None) -> Object:
+    """The part of a pod that names the pull secret, if there is one."""
+    return {"imagePullSecrets": [{"name": name}]} if name else {}
+
+
+def samples(namespace: str, image: str, pull_secret: str | None) -> list[Object]:
     """Objects like those of the platform, for dry runs on a cluster that has none of it yet."""
     labels = {"app.kubernetes.io/part-of": "inference-platform", "app.kubernetes.io/managed-by": "inference-platform"}
     security = {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
@@ -239,7 +245,7 @@ def samples(namespace: str, image: str, pull_secret: str) -> list[Object]:
         "resources": {"requests": {"cpu": "10m", "memory": "32Mi"}},
         "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}, **security},
     }
-    pod = {"containers": [container], "securityContext": security, "imagePullSecrets": [{"name": pull_secret}]}
+    pod = {"containers": [container], "securityContext": security, **_pull_secrets(pull_secret)}
     name = "inference-platform-preflight"
     return [
         {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace, "labels": labels}},

@@ -9,6 +9,7 @@ from typing import Any
 from inference_platform.cluster.objects import Object
 from inference_platform.findings import ERROR, WARNING
 from inference_platform.preflight import data, ownership
+from inference_platform.preflight.detection import OUR_LABEL
 from inference_platform.preflight.registry import Objection, Scene, check, not_asked
 from inference_platform.preflight.snapshot import ENGINES, annotations_of, dig, labels_of, place
 from inference_platform.schema import or_list
@@ -67,14 +68,70 @@ def _rules_of(scene: Scene) -> Iterator[Mapping[str, Any]]:
             yield rule
 
 
-@check("IP-PRE-003", "OpenShift is new enough")
+@check("IP-PRE-003", "OpenShift is of a version that has what the platform needs")
 def openshift_version(scene: Scene) -> Iterator[Objection]:
-    minimum = scene.data["openshift"]["minimum"]
+    minimum, tested = scene.data["openshift"]["minimum"], scene.data["openshift"]["tested"]
     for item in scene.seen.of("cluster_versions"):
         shown = dig(item, "status", "desired", "version", default="")
         numbers = data.version_of(shown)
         if numbers and data.is_older(numbers, minimum):
             yield Objection(place(item), f"OpenShift {minimum} or newer", shown, "Upgrade the cluster.")
+        if numbers and data.is_newer(numbers, tested):
+            remedy = "Go on if you must; look here first when something is odd."
+            yield Objection(place(item), f"OpenShift up to {tested} (tested)", shown, remedy, WARNING)
+
+
+@check("IP-PRE-007", "The cluster is OpenShift where the inventory says so", reads=["cluster_versions"])
+def is_openshift(scene: Scene) -> Iterator[Objection]:
+    if scene.plan["route"] == "olm" and not scene.seen.of("cluster_versions"):
+        yield Objection(
+            scene.seen.server,
+            "OpenShift (ClusterVersion version)",
+            "a cluster without it",
+            "Set provider to that of the cluster: auto finds it by the nodes.",
+        )
+
+
+@check(
+    "IP-PRE-008",
+    "OLM has no other Subscription and no other version of our operators",
+    reads=["subscriptions", "operator_groups"],
+)
+def subscriptions(scene: Scene) -> Iterator[Objection]:
+    """OLM installs an operator once, never goes back, and takes one OperatorGroup per namespace (operators.md 5)."""
+    names = [layer["operator"] for layer in scene.plan["layers"] if layer.get("operator")]
+    for operator in (scene.plan["operators"][name] for name in names):
+        for item in scene.seen.of("subscriptions"):
+            if dig(item, "spec", "name") == operator["package"]:
+                yield from _subscription(item, operator)
+        for item in scene.seen.of("operator_groups"):
+            if item["metadata"]["namespace"] == operator["namespace"] and OUR_LABEL not in labels_of(item):
+                yield Objection(
+                    place({"kind": "OperatorGroup", **item}),
+                    f"no OperatorGroup in {operator['namespace']} but that of this installer",
+                    "another one, with which OLM would install nothing there",
+                    "Delete it, or use what is installed there with ownership external.",
+                )
+
+
+def _subscription(item: Object, operator: Mapping[str, Any]) -> Iterator[Objection]:
+    where = place({"kind": "Subscription", **item})
+    installed = str(dig(item, "status", "installedCSV", default=""))
+    if OUR_LABEL not in labels_of(item):
+        yield Objection(
+            where,
+            f"no Subscription to {operator['package']} but that of this installer",
+            f"one of somebody else ({installed or 'nothing installed yet'})",
+            "Set ownership of the layer to external to use it, where that is possible, or delete Subscription and "
+            "ClusterServiceVersion.",
+        )
+    elif installed not in ("", operator["csv"]) and dig(item, "status", "currentCSV") != operator["csv"]:
+        yield Objection(
+            where,
+            f"{operator['csv']}, the version of this release",
+            f"{installed} installed, from which OLM has no way there",
+            "Install a release of the platform with that version, or delete Subscription and ClusterServiceVersion.",
+        )
 
 
 @check("IP-PRE-004", "The user may make everything that the plan makes")

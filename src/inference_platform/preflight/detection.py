@@ -25,12 +25,18 @@ CLOUD_MANAGER_LABEL = "infrastructure.opendatahub.io/part-of"
 _CLOUD_MANAGER_GROUP = "infrastructure.opendatahub.io/"
 _RELEASE, _RELEASE_NAMESPACE = "meta.helm.sh/release-name", "meta.helm.sh/release-namespace"
 _VERSION_LABEL = "app.kubernetes.io/version"
+_OLM_LABEL = "olm.owner"
+#: On the Subscription to Service Mesh that OpenShift's ingress operator makes (operators.md 5).
+_INGRESS_ANNOTATION = "ingress.operator.openshift.io/owned"
 _OPERATOR_KINDS = frozenset({"IstioRevision", "LeaderWorkerSetOperator", "CertManager"})
 
 
 @dataclass(frozen=True)
 class Owner:
-    """Who made something: ``kind`` is one of OURS, CLOUD_MANAGER, SOMEBODY; ``words`` names it."""
+    """Who made something: ``kind`` is one of OURS, CLOUD_MANAGER, SOMEBODY; ``words`` names it.
+
+    On OpenShift CLOUD_MANAGER is the cluster's own ingress operator, to which Istio is delegated.
+    """
 
     kind: str
     words: str
@@ -106,6 +112,22 @@ def owner_of(obj: Object) -> Owner:
     return Owner(OURS, "this installer") if FIELD_MANAGER in managers else Owner(SOMEBODY, words)
 
 
+def _owner_in(obj: Object, seen: Snapshot) -> Owner:
+    """Who made a Deployment; what OLM installed belongs to whoever subscribed to it."""
+    csv = labels_of(obj).get(_OLM_LABEL)
+    subscriptions = seen.of("subscriptions") if csv else []
+    wanted = [item for item in subscriptions if dig(item, "status", "installedCSV") == csv]
+    return _subscriber(wanted[0], f"OLM, {csv}") if wanted else owner_of(obj)
+
+
+def _subscriber(subscription: Object, words: str) -> Owner:
+    if OUR_LABEL in labels_of(subscription):
+        return Owner(OURS, f"{words}, for this installer")
+    if _INGRESS_ANNOTATION in annotations_of(subscription):
+        return Owner(CLOUD_MANAGER, f"{words}, for OpenShift's gateways")
+    return Owner(SOMEBODY, words)
+
+
 def _marks(obj: Object) -> Iterator[Owner]:
     owners = dig(obj, "metadata", "ownerReferences", default=[])
     engines = [o["kind"] for o in owners if str(o.get("apiVersion")).startswith(_CLOUD_MANAGER_GROUP)]
@@ -116,8 +138,8 @@ def _marks(obj: Object) -> Iterator[Owner]:
         yield Owner(OURS, "this installer")
     if CLOUD_MANAGER_LABEL in labels_of(obj):
         yield Owner(CLOUD_MANAGER, f"the cloud manager ({labels_of(obj)[CLOUD_MANAGER_LABEL]})")
-    if "olm.owner" in labels_of(obj):
-        yield Owner(SOMEBODY, f"OLM, {labels_of(obj)['olm.owner']}")
+    if _OLM_LABEL in labels_of(obj):
+        yield Owner(SOMEBODY, f"OLM, {labels_of(obj)[_OLM_LABEL]}")
     release = annotations_of(obj).get(_RELEASE)
     if release:
         yield Owner(SOMEBODY, f"Helm release {annotations_of(obj).get(_RELEASE_NAMESPACE, '?')}/{release}")
@@ -136,10 +158,12 @@ def _controllers(entry: Mapping[str, Any], seen: Snapshot, crds: list[Object]) -
             continue
         home = rule.get("operands_in") or _namespace(operator)
         children = [item for item in operands if _namespace(item) == home and _is_brought_by(item, operator)]
+        if _OLM_LABEL in labels_of(operator):  # it looks after all namespaces
+            children += [item for item in operands if item not in children and _belongs_to_operator(item)]
         brought |= {place(item) for item in children}
         version = next(filter(None, (_version(entry, item, crds) for item in children)), "")
         main = next(iter(children), operator)
-        yield Installation(owner_of(operator), place(operator), _namespace(main), version, main)
+        yield Installation(_owner_in(operator, seen), place(operator), _namespace(main), version, main)
     for item in operands:
         if place(item) not in brought:
             yield Installation(owner_of(item), place(item), _namespace(item), _version(entry, item, crds), item)
@@ -154,11 +178,16 @@ def _is_brought_by(operand: Object, operator: Object) -> bool:
 
     The Sail operator installs istiod as a Helm release, with an IstioRevision as owner.
     """
-    owners = dig(operand, "metadata", "ownerReferences", default=[])
-    if any(owner.get("kind") in _OPERATOR_KINDS for owner in owners):
+    if _belongs_to_operator(operand):
         return True
     marked = next(_marks(operand), None)
     return marked is None or marked == owner_of(operator)
+
+
+def _belongs_to_operator(operand: Object) -> bool:
+    """Whether an object of an operator of ours owns this."""
+    owners = dig(operand, "metadata", "ownerReferences", default=[])
+    return any(owner.get("kind") in _OPERATOR_KINDS for owner in owners)
 
 
 def _matches(rule: Mapping[str, Any], deployment: Object) -> bool:
@@ -207,5 +236,6 @@ def _subscriptions(entry: Mapping[str, Any], seen: Snapshot, known: Iterable[Ins
         if package in entry.get("packages", []):
             csv = dig(item, "status", "installedCSV", default="nothing installed yet")
             version = "v" + csv.partition(".v")[2] if ".v" in csv else ""
-            owner = next(_marks(item), Owner(SOMEBODY, f"OLM, {csv}"))
-            yield Installation(owner, place(item), item["metadata"].get("namespace", ""), version)
+            yield Installation(
+                _subscriber(item, f"OLM, {csv}"), place(item), item["metadata"].get("namespace", ""), version
+            )

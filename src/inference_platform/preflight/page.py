@@ -35,7 +35,7 @@ def body(table: Table) -> str:
                 ("component", "oldest", "oldest tested"),
                 [(rule["component"], rule["minimum"], rule.get("tested", "")) for rule in entries["kubernetes"]],
             ),
-            f"OpenShift: {entries['openshift']['minimum']} or newer.",
+            f"OpenShift: {entries['openshift']['minimum']} or newer, tested up to {entries['openshift']['tested']}.",
             "## What somebody else installed",
             "Versions with which an external dependency will do. A newer one than tested is a warning.",
             table(("dependency", "name", "window", "tested up to"), windows),

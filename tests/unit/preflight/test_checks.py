@@ -63,6 +63,78 @@ def old_openshift(world: World) -> None:
     world.add("cluster_versions", named("ClusterVersion", "version", status={"desired": {"version": "4.18.20"}}))
 
 
+@case("IP-PRE-003", "warning")
+def openshift_newer_than_tested(world: World) -> None:
+    world.add("cluster_versions", named("ClusterVersion", "version", status={"desired": {"version": "4.23.0"}}))
+
+
+@case("IP-PRE-007")
+def not_openshift(world: World) -> None:
+    on_openshift(world)
+    world.seen.parts["cluster_versions"] = []
+
+
+@case("IP-PRE-008")
+def a_subscription_of_somebody_else(world: World) -> None:
+    on_openshift(world)
+    world.add("subscriptions", named("Subscription", "theirs", "their-namespace", spec={"name": "rhods-operator"}))
+
+
+@case("IP-PRE-008")
+def an_operator_that_was_updated(world: World) -> None:
+    on_openshift(world)
+    world.add("subscriptions", subscription("rhods-operator", "rhods-operator.3.4.5"))
+
+
+@case("IP-PRE-008")
+def a_second_operator_group(world: World) -> None:
+    on_openshift(world)
+    world.add("operator_groups", named("OperatorGroup", "theirs", "redhat-ods-operator"))
+
+
+def on_openshift(world: World) -> None:
+    """A cluster with OpenShift, and an inventory for it."""
+    world.settings = {"platform_release": "3.4", "provider": "openshift"}
+    world.add("cluster_versions", named("ClusterVersion", "version", status={"desired": {"version": "4.21.3"}}))
+    world.add("crds", *gateway_api("v1.3.0"))
+
+
+def subscription(package: str, csv: str, *, labels: dict[str, str] | None = None, **metadata: Any) -> dict[str, Any]:
+    """A Subscription that has installed a version; ours without other labels."""
+    ours = {"inference-platform.io/layer": "some_layer"} if labels is None else labels
+    status = {"installedCSV": csv, "currentCSV": csv}
+    return named(
+        "Subscription", package, "some-namespace", labels=ours, spec={"name": package}, status=status, **metadata
+    )
+
+
+def test_on_openshift_what_our_subscriptions_and_openshift_brought_is_no_obstacle() -> None:
+    world = World()
+    on_openshift(world)
+    ingress = {"ingress.operator.openshift.io/owned": "true"}
+    revision = [{"kind": "IstioRevision", "name": "openshift-gateway", "apiVersion": "sailoperator.io/v1"}]
+    csvs = "cert-manager-operator.v1.18.1", "leader-worker-set.v1.0.0", "servicemeshoperator3.v3.3.1"
+    world.add("subscriptions", subscription("openshift-cert-manager-operator", csvs[0]))
+    world.add("subscriptions", subscription("leader-worker-set", csvs[1]))
+    world.add("subscriptions", subscription("servicemeshoperator3", csvs[2], labels={}, annotations=ingress))
+    for csv, namespace, name in zip(
+        csvs,
+        ("cert-manager-operator", "openshift-lws-operator", "openshift-operators"),
+        ("cert-manager-operator-controller-manager", "openshift-lws-operator", "servicemesh-operator3"),
+        strict=True,
+    ):
+        world.add("deployments", deployment(name, namespace, "operator", "i", labels={"olm.owner": csv}))
+    istio = deployment("istiod-openshift-gateway", "openshift-ingress", "discovery", "i", labels={"app": "istiod"})
+    world.add("deployments", {**istio, "metadata": {**istio["metadata"], "ownerReferences": revision}})
+    assert world.codes() == []
+    assert world.decisions() == {
+        "cert_manager": "managed",
+        "gateway_api": "external",
+        "lws": "managed",
+        "sail": "delegated",
+    }
+
+
 @case("IP-PRE-004")
 def a_right_is_missing(world: World) -> None:
     world.seen.denied.append(("apps", "deployments", "create"))

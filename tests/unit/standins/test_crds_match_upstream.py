@@ -41,6 +41,20 @@ EXPECTED = {
         "servicemonitors.monitoring.coreos.com",
     },
     "inference-extension": {"inferencemodelrewrites.llm-d.ai", "inferenceobjectives.llm-d.ai"},
+    "olm": {
+        f"{kind}.operators.coreos.com"
+        for kind in ("catalogsources", "clusterserviceversions", "installplans", "operatorgroups", "subscriptions")
+    },
+    "openshift": {
+        "clusterversions.config.openshift.io",
+        "infrastructures.config.openshift.io",
+        "securitycontextconstraints.security.openshift.io",
+        "servicemonitors.monitoring.coreos.com",
+    },
+    "openshift-ai": {
+        "datascienceclusters.datasciencecluster.opendatahub.io",
+        "dscinitializations.dscinitialization.opendatahub.io",
+    },
     "rhai-operator": {"kserves.components.platform.opendatahub.io", "platforms.config.opendatahub.io"},
     "sail-operator": {
         "istios.sailoperator.io",

@@ -23,7 +23,12 @@ OPERATORS = (
 RULES = [(operator, name) for operator in OPERATORS for name in rules.load(operator).rules]
 SOURCE = {
     "metadata": {"name": "default", "uid": "uid", "generation": 1},
-    "spec": {"namespace": "istio-system", "values": {"pilot": {"image": "pilot"}, "global": {}}},
+    "spec": {
+        "namespace": "istio-system",
+        "values": {"pilot": {"image": "pilot"}, "global": {}},
+        "applicationsNamespace": "apps",
+        "components": {"kserve": {"managementState": "Managed"}},
+    },
 }
 
 
@@ -37,13 +42,15 @@ CONFIGURATION = {
 }
 
 
+PLATFORM_TYPE = "XKS"
+
+
 def values(operator: str) -> dict[str, Any]:
     """What the operands of an operator refer to."""
     settings = rules.load(operator).settings
     env = {"OPERAND_IMAGE_VERSION": "1", "RELATED_IMAGE_OPERAND_IMAGE": "lws"}
-    made = pod(
-        FakeApi(), "ns", env={"RHAI_VERSION": "3.4.4", "RHAI_APPLICATIONS_NAMESPACE": "apps", "POD_NAMESPACE": "apps"}
-    )
+    names = {"RHAI_APPLICATIONS_NAMESPACE": "apps", "POD_NAMESPACE": "apps"}
+    made = pod(FakeApi(), "ns", env={"ODH_PLATFORM_TYPE": PLATFORM_TYPE, "RHAI_VERSION": "3.4.4", **names})
     build: dict[str, Callable[[], dict[str, Any]]] = {
         "cert_manager_operator": lambda: cert_manager_values(env, settings),
         "sail_operator": lambda: {"resolved": {"version": "v1", "values": {}}, "pull_secrets": [], "mesh": {}},
@@ -98,10 +105,23 @@ def test_written_kinds_that_can_drift_are_watched(operator: str, name: str) -> N
         | {"ClusterRoleBinding", "RoleBinding", "MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"},
         "cert_manager_operator": {"Namespace"},
         "sail_operator": {"ServiceAccount"},
+        "rhai_operator": {"Namespace"},
     }
     watched = {watch.kind for watch in rules.load(operator).rules[name].watches}
     written = {document["kind"] for document in documents(operator, name)}
     assert written - watched - unwatched.get(operator, set()) == set()
+
+
+def test_on_openshift_certificates_are_those_of_the_service_ca(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(f"{__name__}.PLATFORM_TYPE", "SelfManagedRhoai")
+    made = documents("rhai_operator", "kserve")
+    assert {"SecurityContextConstraints"} <= {doc["kind"] for doc in made}
+    assert "Certificate" not in {doc["kind"] for doc in made}
+    inject = {"service.beta.openshift.io/inject-cabundle": "true"}
+    webhooks = [doc for doc in made if doc["kind"] == "ValidatingWebhookConfiguration"]
+    assert [doc["metadata"]["annotations"] for doc in webhooks] == [inject] * 2
+    (config,) = [doc for doc in made if doc["metadata"]["name"] == "inferenceservice-config"]
+    assert '"kserveIngressGateway": "openshift-ingress/openshift-ai-inference"' in config["data"]["ingress"]
 
 
 def test_selection_follows_the_patterns_first_and_then_the_file() -> None:

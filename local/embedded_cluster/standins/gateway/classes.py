@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from embedded_cluster.standins.gateway.conditions import good, merged
-from embedded_cluster.standins.gateway.snapshot import API_VERSIONS, Object, Snapshot, generation_of
+from embedded_cluster.standins.gateway.snapshot import API_VERSIONS, CONTROLLER, Object, Snapshot, generation_of
 
-MANAGED = "istio.io/gateway-controller"
+MANAGED = CONTROLLER
 UNMANAGED = "istio.io/unmanaged-gateway"
 
 
@@ -53,9 +53,9 @@ def controller_of(gateway: Object, snapshot: Snapshot) -> str | None:
     return next((builtin.controller for builtin in BUILTIN if builtin.name == name), None)
 
 
-def class_status(gateway_class: Object, now: str) -> dict[str, Any] | None:
+def class_status(gateway_class: Object, snapshot: Snapshot, now: str) -> dict[str, Any] | None:
     """The class's status with Accepted, or None for a class of somebody else."""
-    if gateway_class["spec"]["controllerName"] not in (MANAGED, UNMANAGED):
+    if gateway_class["spec"]["controllerName"] not in (snapshot.controller, UNMANAGED):
         return None
     status = dict(gateway_class.get("status") or {})
     verdict = good("Accepted", "Accepted", "Handled by Istio controller")

@@ -102,7 +102,7 @@ def _endpoints(snapshot: Snapshot, memory: Memory) -> dict[Key, gateways.SeenEnd
 def _gateway_children(result: Desired, snapshot: Snapshot, settings: Settings) -> None:
     values = ProxyValues.of(snapshot, settings)
     for gateway in snapshot.all("Gateway"):
-        mine = classes.controller_of(gateway, snapshot) == classes.MANAGED
+        mine = classes.controller_of(gateway, snapshot) == snapshot.controller
         if not mine or not objects.is_managed(gateway) or gateway["metadata"].get("deletionTimestamp"):
             continue
         try:
@@ -119,11 +119,11 @@ def _statuses(
     now: str,
 ) -> None:
     for gateway_class in snapshot.all("GatewayClass"):
-        _write(result, gateway_class, classes.class_status(gateway_class, now))
+        _write(result, gateway_class, classes.class_status(gateway_class, snapshot, now))
     attached = routes.attached_counts(snapshot)
     for gateway in snapshot.all("Gateway"):
         controller = classes.controller_of(gateway, snapshot)
-        if controller in (classes.MANAGED, classes.UNMANAGED):
+        if controller in (snapshot.controller, classes.UNMANAGED):
             status = gateways.gateway_status(gateway, controller, snapshot, settings, endpoints, attached, now)
             _write(result, gateway, status)
     for route in snapshot.all("HTTPRoute"):
@@ -138,7 +138,7 @@ def _pools(
     for pool in snapshot.all("InferencePool"):
         key = key_of(pool)
         referring = routes_by_pool.get(key, [])
-        accepted = pools.gateway_verdicts(referring)
+        accepted = pools.gateway_verdicts(referring, snapshot.controller)
         pickers[key] = pools.check_picker(pool, referring, snapshot, memory.pickers.get(key))
         if settings.gateway_status:
             _write(result, pool, pools.pool_status(pool, accepted, pickers[key].verdict, snapshot, now))

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from embedded_cluster.standins.gateway.classes import MANAGED, UNMANAGED, controller_of
+from embedded_cluster.standins.gateway.classes import UNMANAGED, controller_of
 from embedded_cluster.standins.gateway.conditions import Verdict, good, merged
 from embedded_cluster.standins.gateway.snapshot import API_VERSIONS, POOL_GROUP, Key, Object, Snapshot, generation_of
 
@@ -54,13 +54,13 @@ def referring_routes(snapshot: Snapshot) -> dict[Key, list[Object]]:
     return found
 
 
-def gateway_verdicts(routes: list[Object]) -> dict[Key, Verdict]:
+def gateway_verdicts(routes: list[Object], controller: str) -> dict[Key, Verdict]:
     """Accepted per Gateway that a referring route has a status entry of istiod's for; the first route decides."""
     verdicts: dict[Key, Verdict] = {}
     for route in routes:
         namespace, name = route["metadata"]["namespace"], route["metadata"]["name"]
         for parent in (route.get("status") or {}).get("parents") or []:
-            if parent["controllerName"] not in (MANAGED, UNMANAGED):
+            if parent["controllerName"] not in (controller, UNMANAGED):
                 continue
             key = parent["parentRef"].get("namespace", namespace), parent["parentRef"]["name"]
             accepted = next((c for c in parent.get("conditions") or [] if c["type"] == "Accepted"), None)
@@ -124,7 +124,8 @@ def _is_ours(parent: Mapping[str, Any], pool: Object, accepted: Mapping[Key, Ver
         return True  # the default of some CRD versions, which istiod replaces
     key = _gateway_of(parent, pool)
     gateway = snapshot.get("Gateway", *key)
-    return key in accepted or (gateway is not None and controller_of(gateway, snapshot) in (MANAGED, UNMANAGED))
+    ours = snapshot.controller, UNMANAGED
+    return key in accepted or (gateway is not None and controller_of(gateway, snapshot) in ours)
 
 
 def shadow_service(pool: Object) -> dict[str, Any] | None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from embedded_cluster.standins.gateway.classes import MANAGED, controller_of
+from embedded_cluster.standins.gateway.classes import controller_of
 from embedded_cluster.standins.gateway.conditions import Verdict, good, merged
 from embedded_cluster.standins.gateway.pools import shadow_service_name
 from embedded_cluster.standins.gateway.selectors import hosts_overlap, namespace_allowed, reference_granted
@@ -94,7 +94,7 @@ def attachments(route: Object, snapshot: Snapshot) -> list[Attachment]:
             continue
         key = reference.get("namespace", namespace), reference["name"]
         gateway = snapshot.get("Gateway", *key)
-        if gateway is None or controller_of(gateway, snapshot) != MANAGED:
+        if gateway is None or controller_of(gateway, snapshot) != snapshot.controller:
             continue
         denials = {
             listener["name"]: _denial(route, reference, gateway, listener, snapshot)
@@ -227,16 +227,16 @@ def route_status(route: Object, snapshot: Snapshot, settings: Settings, now: str
     """The route's status with one entry per parent of ours; None while there is nothing to say."""
     existing = (route.get("status") or {}).get("parents") or []
     problem = reference_problem(route, snapshot, settings)
-    parents = [entry for entry in existing if entry["controllerName"] != MANAGED]
+    parents = [entry for entry in existing if entry["controllerName"] != snapshot.controller]
     for attachment in attachments(route, snapshot):
         reference = {"group": GATEWAY_GROUP, "kind": "Gateway", **attachment.reference}
         before: Mapping[str, Any] = next(
-            (p for p in existing if p["controllerName"] == MANAGED and p["parentRef"] == reference), {}
+            (p for p in existing if p["controllerName"] == snapshot.controller and p["parentRef"] == reference), {}
         )
         parents.append(
             {
                 "parentRef": reference,
-                "controllerName": MANAGED,
+                "controllerName": snapshot.controller,
                 "conditions": merged(
                     before.get("conditions") or [], _verdicts(attachment, problem), generation_of(route), now
                 ),
@@ -245,12 +245,6 @@ def route_status(route: Object, snapshot: Snapshot, settings: Settings, now: str
     if not parents and not existing:
         return None
     return {"parents": sorted(parents, key=_reference_text, reverse=True)}
-
-
-def _own_entry(parents: list[Mapping[str, Any]], reference: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Our entry for a parentRef in a route's status, empty when there is none."""
-    own = (p for p in parents if p["controllerName"] == MANAGED and p["parentRef"] == reference)
-    return next(own, {})
 
 
 def _verdicts(attachment: Attachment, problem: Problem | None) -> list[Verdict]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import yaml
-from embedded_cluster.standins.gateway.snapshot import Object, Snapshot
+from embedded_cluster.standins.gateway.snapshot import CONTROLLER, Object, Snapshot
 from embedded_cluster.standins.program import ProgramError
 
 FLAGS = frozenset(
@@ -54,6 +54,7 @@ class Settings:
     copies_metadata: bool = True
     alpha_protocols: bool = False
     inference_extension: bool = False
+    controller: str = CONTROLLER
 
     @classmethod
     def of_pod(cls, words: Sequence[str], env: Mapping[str, str]) -> Settings:
@@ -68,6 +69,7 @@ class Settings:
             revision=env.get("REVISION") or cls.revision,
             domain=flags.get("domain") or cls.domain,
             cluster_id=env.get("CLUSTER_ID") or cls.cluster_id,
+            controller=env.get("PILOT_GATEWAY_API_CONTROLLER_NAME") or cls.controller,
             **{name: _switch(env, variable, default) for name, (variable, default) in SWITCHES.items()},
         )
 

@@ -32,6 +32,10 @@ API_VERSIONS = {
 }
 
 
+#: The controller of istiod's own classes; an installation may serve classes of another name.
+CONTROLLER = "istio.io/gateway-controller"
+
+
 def key_of(obj: Object) -> Key:
     """(namespace, name) of an object."""
     metadata = obj["metadata"]
@@ -45,9 +49,10 @@ def generation_of(obj: Object) -> int:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """Objects by kind and (namespace, name)."""
+    """Objects by kind and (namespace, name), and the name under which istiod serves GatewayClasses."""
 
     objects: Mapping[str, Mapping[Key, Object]]
+    controller: str = CONTROLLER
 
     @classmethod
     def of(cls, objects: Iterable[Object]) -> Snapshot:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -363,7 +364,7 @@ def test_both_classes_are_created_when_missing() -> None:
 def test_a_class_is_accepted() -> None:
     istio, _ = missing_classes(snapshot())
     istio["metadata"]["generation"] = 1
-    status = class_status(istio, NOW)
+    status = class_status(istio, snapshot(), NOW)
     assert status is not None
     assert conditions(status) == {"Accepted": ("True", "Accepted", "Handled by Istio controller")}
     assert list(status) == ["conditions"]
@@ -371,7 +372,15 @@ def test_a_class_is_accepted() -> None:
 
 def test_a_class_of_somebody_else_is_left_alone() -> None:
     theirs = {"kind": "GatewayClass", "metadata": meta("theirs"), "spec": {"controllerName": "example.org/other"}}
-    assert class_status(theirs, NOW) is None
+    assert class_status(theirs, snapshot(), NOW) is None
+
+
+def test_an_istiod_with_a_controller_name_of_its_own_serves_classes_of_that_name_only() -> None:
+    seen = replace(snapshot(), controller="openshift.io/gateway-controller/v1")
+    istio, _ = missing_classes(seen)
+    theirs = {"kind": "GatewayClass", "metadata": meta("theirs"), "spec": {"controllerName": seen.controller}}
+    assert class_status(istio, seen, NOW) is None
+    assert class_status(theirs, seen, NOW) is not None
 
 
 def test_gateways_are_not_disturbed_by_a_deleted_class() -> None:
