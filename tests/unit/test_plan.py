@@ -480,6 +480,7 @@ def test_on_openshift_what_the_cluster_ships_is_left_out(plan_for):
         "sail": "delegated",
     }
     assert (plan.route, plan.engine, plan.engine_line) == ("olm", None, None)
+    assert not {"gateway_api", "istio", "sail_operator"} & plan.versions.keys()
 
 
 def test_on_openshift_operators_come_from_olm_at_the_locked_version(plan_for):

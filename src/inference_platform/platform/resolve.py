@@ -291,7 +291,7 @@ def _plan(choice: _Choice, catalog: Catalog) -> Plan:
         authority=choice.authority,
         pools=choice.pools,
         capacity=choice.capacity,
-        versions=_with_delegated(choice, dict(release["versions"]), "delegated_versions"),
+        versions=_versions(choice),
         serving=_serving(choice, catalog),
         image_registry=choice.image_registry,
         route=choice.route,
@@ -406,6 +406,13 @@ def _with_delegated(choice: _Choice, chosen: dict[str, str], key: str) -> dict[s
         if choice.ownership.get(layer) == DELEGATED:
             chosen |= versions
     return chosen
+
+
+def _versions(choice: _Choice) -> dict[str, str]:
+    """Component versions, without those that the cluster decides."""
+    left = choice.olm.get("left_to_cluster", [])
+    known = {name: version for name, version in choice.release["versions"].items() if name not in left}
+    return _with_delegated(choice, known, "delegated_versions")
 
 
 def _images(choice: _Choice, catalog: Catalog) -> dict[str, str]:
