@@ -333,8 +333,10 @@ async def _make(client: KubeClient, obj: dict[str, Any]) -> bool:
     """Create an object with its status, unless it is there; False while its kind is not served."""
     try:
         await _create_unless_there(client, obj)
-        if "status" in obj:
-            await client.patch_status(obj["apiVersion"], obj["kind"], obj["metadata"]["name"], obj["status"])
+        # Creating it dropped the status where that is a subresource.
+        address = obj["apiVersion"], obj["kind"], obj["metadata"]["name"]
+        if "status" in obj and "status" not in (await client.get(*address) or {}):
+            await client.patch_status(*address, obj["status"])
     except KindNotServedError:
         return False
     return True

@@ -134,8 +134,8 @@ def test_the_model_is_served_by_the_gateway_of_openshift(openshift: Installed) -
     assert served["metadata"]["annotations"]["security.opendatahub.io/enable-auth"] == "false"
     gateway = openshift.cluster.get("gateway", "openshift-ai-inference", "openshift-ingress")
     address = gateway["status"]["addresses"][0]["value"]
-    assert served["status"]["url"] == f"http://{address}/models/qwen-basic"
-    assert "1 passed" in openshift.installation.run.output
+    assert served["status"]["url"] == f"https://{address}/models/qwen-basic"
+    assert "1 not reachable from here" in openshift.installation.run.output
 
 
 def test_https_is_answered_with_a_certificate_of_the_service_ca(openshift: Installed) -> None:

@@ -130,8 +130,9 @@ def is_wanted(source: Mapping[str, Any]) -> bool:
 
 
 def is_openshift(pod: PodEnvironment, settings: Mapping[str, Any]) -> bool:
-    """Whether the operator takes the cluster for OpenShift (platform.md 1.8)."""
-    return pod.env.get("ODH_PLATFORM_TYPE") in settings["openshift"]["platform_types"]
+    """Whether the operator takes the cluster for OpenShift (platform.md 1.8); that of 3.5 is not known there."""
+    known = settings.get("openshift", {}).get("platform_types", [])
+    return pod.env.get("ODH_PLATFORM_TYPE") in known
 
 
 def version_of(pod: PodEnvironment) -> str:

@@ -28,6 +28,7 @@ PASSED, FAILED, UNREACHABLE, SKIPPED = "passed", "failed", "not reachable from h
 PATIENCE_SECONDS = 10.0
 _PAUSE_SECONDS = 0.5
 _CONNECT_SECONDS, _ANSWER_SECONDS = 3.0, 60.0
+_UNTRUSTED = "TLS: the certificate is not trusted here"
 _HEADERS = {"Content-Type": "application/json", "User-Agent": "inference-platform-smoke"}
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _IN_CLUSTER = (".svc", ".svc.cluster.local", ".cluster.local")
@@ -205,11 +206,14 @@ class Asker:
 
 
 def _all_of(asker: Asker, subject: Subject, checks: Sequence[Mapping[str, Any]]) -> Smoke:
+    """A model behind a certificate that this machine does not trust is one that cannot be asked from here."""
     outcomes: list[Outcome] = []
     for check in checks:
         outcomes.append(asker.outcome(check))
         if not outcomes[-1].ok and len(outcomes) == 1:
             break  # when not even the list of models comes, the rest only repeats it
+    if outcomes and _UNTRUSTED in outcomes[0].problem:
+        return Smoke(subject.model, subject.url, UNREACHABLE, f"{_UNTRUSTED}; add its authority, or ask from elsewhere")
     good = all(outcome.ok for outcome in outcomes)
     return Smoke(subject.model, subject.url, PASSED if good else FAILED, "", tuple(outcomes))
 
@@ -292,7 +296,7 @@ def _reason(error: Exception) -> str:
     if isinstance(error, urllib3.exceptions.TimeoutError):
         return f"none in {_ANSWER_SECONDS:.0f} s"
     if isinstance(error, urllib3.exceptions.SSLError):
-        return "TLS: the certificate is not trusted here"
+        return _UNTRUSTED
     return "the connection broke"
 
 

@@ -21,6 +21,7 @@ from cryptography.x509.oid import NameOID
 
 from inference_platform.cluster.client import Cluster
 from inference_platform.cluster.front import Front, front_of
+from inference_platform.cluster.smoke import UNREACHABLE, Subject, smoke
 from inference_platform.models.addresses import public_url
 from tests.unit.cluster.fake_api import FakeApi
 
@@ -92,6 +93,13 @@ def test_a_name_that_dns_does_not_know_yet_is_asked_at_the_gateway_and_verified(
 def test_a_certificate_of_an_authority_that_is_not_known_is_refused(gateway: Gateway) -> None:
     with pytest.raises(urllib3.exceptions.SSLError):
         get(Front("127.0.0.1", (NAME,)), f"https://{NAME}:{gateway.port}/")
+
+
+def test_a_model_behind_an_unknown_authority_cannot_be_asked_from_here(gateway: Gateway) -> None:
+    subject = Subject("team/qwen", "qwen", f"https://{NAME}:{gateway.port}/team/qwen")
+    (asked,) = smoke([subject], patience=0, front=Front("127.0.0.1", (NAME,))).models
+    assert (asked.state, asked.outcomes) == (UNREACHABLE, ())
+    assert "the certificate is not trusted here" in asked.why
 
 
 def test_a_certificate_for_another_name_is_refused(gateway: Gateway) -> None:
