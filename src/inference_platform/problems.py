@@ -66,7 +66,7 @@ def _remedy(mistake: SchemaMistake) -> str:
     if mistake.kind == schema.MISSING_KEY:
         return f"Add {name}."
     if mistake.expected.startswith("a list") and mistake.found.startswith("a mapping"):
-        return f"Write {name} as a list, each item behind a dash, as in - name: NAME."
+        return f"Write {name} as a list, each item behind a dash, as in - KEY: VALUE."
     return f"Set {name} to {mistake.expected}."
 
 
