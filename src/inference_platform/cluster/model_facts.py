@@ -133,12 +133,11 @@ def _pull_secrets(plan: Mapping[str, Any], entries: Sequence[Mapping[str, Any]])
 
 
 def _configs(seen: Snapshot, plan: Mapping[str, Any], *, installs: bool) -> set[Key] | None:
-    """None before the platform brought its presets."""
+    """None before the platform brought the presets of this release, also where those of an earlier one are there."""
     found = _keys(seen, "configs")
-    system = plan["namespaces"]["applications"]
-    if found is not None and installs and not any(namespace == system for namespace, _ in found):
-        return None
-    return found
+    system, prefix = plan["namespaces"]["applications"], plan["serving"]["presets"]["prefix"]
+    brought = any(namespace == system and name.startswith(prefix) for namespace, name in found or ())
+    return None if installs and not brought else found
 
 
 def _crds(seen: Snapshot, *, installs: bool) -> set[str]:

@@ -105,6 +105,17 @@ def test_what_the_run_brings_itself_counts_as_there(cluster: Cluster, aws: dict[
     assert check_cluster(render([entry], {}, aws).entries, aws, facts) == []
 
 
+@pytest.mark.parametrize(("there", "known"), [("v3-4-2-kserve-config-llm-template", False), ("of the release", True)])
+def test_presets_of_another_release_say_nothing_about_those_that_the_run_brings(
+    api: FakeApi, cluster: Cluster, aws: dict[str, Any], there: str, known: bool
+) -> None:
+    name = f"{aws['serving']['presets']['prefix']}config-llm-template" if known else there
+    put(api, SERVING, "LLMInferenceServiceConfig", name, SYSTEM)
+    facts = read(cluster, aws, model(), installs=True)
+    assert facts.configs == ({(SYSTEM, name)} if known else None)
+    assert check_cluster(render([model()], {}, aws).entries, aws, facts) == []
+
+
 def test_priorities_that_the_run_makes_count_as_there(cluster: Cluster, aws: dict[str, Any]) -> None:
     plan = {**aws, "capacity": [{"kind": "PriorityClass", "metadata": {"name": "inference-burst"}}]}
     assert read(cluster, plan, model(priority_class="inference-burst")).priority_classes == {"inference-burst"}
