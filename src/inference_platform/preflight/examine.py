@@ -104,10 +104,10 @@ def examine(
         frozenset(setting(settings, "ownership_let_go")),
         rendered.objects,
         installed,
+        bool(setting(settings, "node_autoscaling")),
     )
     _ask(cluster, settings, scene, crd_source)
-    nodes_are_started = bool(setting(settings, "node_autoscaling"))
-    others = late + _capacity(seen, plan, rendered, moved, where, nodes_are_started=nodes_are_started)
+    others = late + _capacity(seen, plan, rendered, moved, where, nodes_are_started=scene.scales)
     others += _references(cluster, seen, plan, rendered, where, installs=installs)
     return Examination(plan, outcome.run(scene, _version(seen), others), rendered, kept)
 

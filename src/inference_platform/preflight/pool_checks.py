@@ -39,13 +39,13 @@ def pools(scene: Scene) -> Iterator[Objection]:
                 f"node_pools ({name})",
                 f"a node with {labels}, or an autoscaler",
                 "neither Karpenter nor cluster-autoscaler, and no such node",
-                "Add nodes with these labels, or correct the pool.",
+                "Add nodes with these labels, correct the pool, or set node_autoscaling where nodes are started for pods.",
             )
 
 
 def _scales(scene: Scene) -> bool:
     names = [str(dig(item, "metadata", "name", default="")) for item in scene.seen.of("deployments")]
-    return _has_karpenter(scene) or any(_AUTOSCALER in name for name in names)
+    return scene.scales or _has_karpenter(scene) or any(_AUTOSCALER in name for name in names)
 
 
 def _has_karpenter(scene: Scene) -> bool:

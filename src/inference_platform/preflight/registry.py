@@ -35,6 +35,7 @@ class Scene:
     let_go     dependencies that the cloud manager may remove
     models     rendered objects of the models
     installed  whether an earlier run began to install
+    scales     whether the inventory says that nodes are started when pods wait for them
     """
 
     seen: Snapshot
@@ -44,6 +45,7 @@ class Scene:
     let_go: frozenset[str] = frozenset()
     models: Sequence[Mapping[str, Any]] = ()
     installed: bool = False
+    scales: bool = False
 
     def brings(self, layer: str) -> bool:
         """Whether this installer or the cloud manager brings a layer of the plan."""

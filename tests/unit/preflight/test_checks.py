@@ -569,12 +569,14 @@ def a_pool_without_nodes(world: World) -> None:
     world.settings["node_pools"] = [{"name": "burst", "capacity": "spot"}]
 
 
-@pytest.mark.parametrize("maker", ["karpenter", "autoscaler", "node"])
+@pytest.mark.parametrize("maker", ["karpenter", "autoscaler", "node", "the inventory says so"])
 def test_a_pool_may_be_empty_where_something_makes_nodes(maker: str) -> None:
     world = World()
     world.settings["node_pools"] = [{"name": "burst", "node_selector": {"pool": "burst"}}]
     if maker == "karpenter":
         world.add("crds", named("CustomResourceDefinition", "nodepools.karpenter.sh"))
+    elif maker == "the inventory says so":
+        world.settings["node_autoscaling"] = True
     elif maker == "autoscaler":
         world.add("deployments", deployment("aks-cluster-autoscaler", "kube-system", "main", "autoscaler:v1"))
     else:

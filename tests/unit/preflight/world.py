@@ -31,7 +31,9 @@ class World:
         ownership = {item.name: item.resolved for item in decisions}
         plan = platform.resolve({**self.settings, "ownership": ownership}).to_dict()
         let_go = frozenset(self.settings.get("ownership_let_go", []))
-        return outcome.run(Scene(self.seen, plan, entries, decisions, let_go, self.models), "1.34", [])
+        scales = bool(self.settings.get("node_autoscaling"))
+        scene = Scene(self.seen, plan, entries, decisions, let_go, self.models, scales=scales)
+        return outcome.run(scene, "1.34", [])
 
     def findings(self) -> list[Finding]:
         """What the checks found."""
