@@ -39,7 +39,7 @@ def pools(scene: Scene) -> Iterator[Objection]:
                 f"node_pools ({name})",
                 f"a node with {labels}, or an autoscaler",
                 "neither Karpenter nor cluster-autoscaler, and no such node",
-                "Add nodes with these labels, correct the pool, or set node_autoscaling where nodes are started for pods.",
+                "Add nodes with these labels, correct the pool, or set node_autoscaling if nodes start on demand.",
             )
 
 
