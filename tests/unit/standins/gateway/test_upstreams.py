@@ -78,3 +78,21 @@ def test_a_pool_leads_to_its_pods_and_its_picker_to_its_own() -> None:
 )
 def test_a_pod_that_serves_nothing_is_no_endpoint(absent: Object) -> None:
     assert endpoints(pod("model-0", "qwen", "10.0.0.2"), absent) == {MODEL: (("10.0.0.2", 8000),), PICKER: ()}
+
+
+@pytest.mark.parametrize(("weights", "asked"), [((90, 10), "b-epp"), ((10, 90), "b-epp"), ((1, 0), "a-epp")])
+def test_of_two_pools_in_a_rule_only_the_picker_of_the_last_with_a_weight_is_asked(
+    weights: tuple[int, int], asked: str
+) -> None:
+    """As istiod 1.27 does (observed-gateway.md section 7): the shares hold, the other pool gets no choice."""
+    names = ("a", "b")
+    pools = [
+        pool(name, endpointPickerRef={"kind": "Service", "name": f"{name}-epp", "port": {"number": 9002}})
+        for name in names
+    ]
+    shadows = [service(shadow_service_name(name), spec={"selector": {}}) for name in names]
+    backends = [to_pool(name, weight=weight) for name, weight in zip(names, weights, strict=True)]
+    found = snapshot(gateway(http()), namespace("llm"), route(*backends), *pools, *shadows)
+    (rule,) = route_table(found, SETTINGS)[(PLATFORM, GATEWAY), "http"]
+    assert rule.endpoint_picker == (f"{asked}.llm.svc.cluster.local", 9002)
+    assert [item.weight for item in rule.destinations] == [weight for weight in weights if weight]
