@@ -75,8 +75,8 @@ def test_pods_without_the_pull_secret_show_as_images_that_cannot_be_pulled(
 ) -> None:
     project.edit(
         "roles/platform/vars/main.yml",
-        'imagePullSecrets:\n      - "{{ platform.pull_secret.name }}"\n',
-        "imagePullSecrets: []\n",
+        'imagePullSecrets: "{{ [platform.pull_secret.name] | select | list }}"',
+        "imagePullSecrets: []",
     )
     run = install(fresh, project, FIRST_LAYERS)
     assert failed_at(run, "cert-manager"), run.output

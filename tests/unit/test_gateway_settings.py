@@ -48,6 +48,12 @@ def plan(**settings: Any) -> dict[str, Any]:
             "http.enabled",
             id="redirect from nothing",
         ),
+        pytest.param(
+            {"gateway": {"https": {"hostnames": ["a.example.com"]}}},
+            "IP-PLT-019",
+            "enabled to true",
+            id="names, but off",
+        ),
         pytest.param({"gateway": {"https": {**HTTPS, "port": 80}}}, "IP-PLT-014", "80 for both", id="one port"),
         pytest.param({"gateway": {"https": {"enabled": True}}}, "IP-PLT-015", "DNS names", id="no names"),
         pytest.param(

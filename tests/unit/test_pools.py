@@ -41,6 +41,12 @@ def pods_of(provider: str, pool: dict[str, Any], **entry: Any) -> dict[str, Any]
             "aws", {"capacity": "spot", "nodes_by": "karpenter"}, {"karpenter.sh/capacity-type": "spot"}, id="Karpenter"
         ),
         pytest.param(
+            "aws",
+            {"capacity": "spot", "karpenter": {}},
+            {"karpenter.sh/capacity-type": "spot", "karpenter.sh/nodepool": "burst"},
+            id="its own NodePool",
+        ),
+        pytest.param(
             "generic", {"node_selector": {"pool": "cheap"}}, {"pool": "cheap"}, id="labels of one's own alone"
         ),
         pytest.param(
@@ -125,6 +131,11 @@ def test_everything_that_is_made_is_found_by_what_the_role_removes() -> None:
             {"provider": "coreweave", "node_pools": [{"name": "a", "capacity": "spot"}]}, "IP-PLT-023", id="no label"
         ),
         pytest.param({"node_pools": [{"name": "a", "preempts": False}]}, "IP-PLT-024", id="no priority"),
+        pytest.param(
+            {"namespace_quotas": [{"namespace": "redhat-ods-applications", "hard": {"pods": "1"}}]},
+            "IP-PLT-025",
+            id="a namespace of the platform",
+        ),
     ],
 )
 def test_what_contradicts_itself_is_refused(given: dict[str, Any], code: str) -> None:

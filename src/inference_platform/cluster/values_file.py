@@ -7,6 +7,7 @@ anything.
 from __future__ import annotations
 
 import os
+import shlex
 import tempfile
 from collections.abc import Collection
 from pathlib import Path
@@ -42,6 +43,16 @@ def remove_others(folder: Path, releases: Collection[str]) -> None:
 
 def content(path: Path, release: Release) -> str:
     """What the file at `path` says: the command that takes it, then the values, sorted."""
-    command = f"helm upgrade {release.name} {release.chart} --namespace {release.namespace} --values {path}"
+    words = (
+        "helm",
+        "upgrade",
+        release.name,
+        str(release.chart),
+        "--namespace",
+        release.namespace,
+        "--values",
+        str(path),
+    )
+    command = shlex.join(words)
     values = yaml.dump(dict(release.values), Dumper=_DUMPER, sort_keys=True, default_flow_style=False, width=120)
     return f"# {command}\n{values}"

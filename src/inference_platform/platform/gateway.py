@@ -10,7 +10,7 @@ from typing import Any
 
 from inference_platform.findings import Finding, show
 from inference_platform.problems import Reporter
-from inference_platform.schema import load_schema
+from inference_platform.schema import load_schema, or_list
 
 MANAGED, EXTERNAL = "managed", "external"
 #: How the gateway's certificate comes about: asked for, filled by the user, or not needed.
@@ -55,6 +55,7 @@ def check(
     elif own_listeners:
         yield from _beside_the_providers(written, report)
     else:
+        yield from _unused(written.get("https") or {}, report)
         yield from _listeners(complete(written), report)
 
 
@@ -96,6 +97,19 @@ def _beside_the_providers(written: Mapping[str, Any], report: Reporter) -> Itera
             "nothing but gateway.external, since the provider makes listener and certificate",
             show(written[key]),
             f"Remove gateway.{key}. Values of the chart go into inference_gateway_values.",
+        )
+
+
+def _unused(https: Mapping[str, Any], report: Reporter) -> Iterator[Finding]:
+    """What is written for HTTPS while it is off: nobody writes it to have plain HTTP."""
+    ignored = [key for key in ("hostnames", "issuer", "secret") if https.get(key)]
+    if ignored and not https.get("enabled"):
+        yield report.error(
+            "IP-PLT-019",
+            ("gateway", "https", "enabled"),
+            f"true beside {or_list(ignored)}",
+            show(https.get("enabled", False)),
+            "Set gateway.https.enabled to true, or remove the rest.",
         )
 
 

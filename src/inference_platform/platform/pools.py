@@ -7,7 +7,7 @@ this: it installs dependencies and makes certificates, no nodes, quotas or prior
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from inference_platform.findings import Finding, show
@@ -22,17 +22,32 @@ NODE_POOL = ("karpenter.sh/v1", "NodePool")
 #: What keeps autoscalers from moving a pod: cluster-autoscaler, then Karpenter.
 _KEEP = {"cluster-autoscaler.kubernetes.io/safe-to-evict": "false", "karpenter.sh/do-not-disrupt": "true"}
 
-_BY_PROVIDER = "provider"
+_BY_PROVIDER, _BY_KARPENTER = "provider", "karpenter"
+NODE_POOL_LABEL = "karpenter.sh/nodepool"
 
 
-def check(settings: Mapping[str, Any], provider: Mapping[str, Any], report: Reporter) -> Iterator[Finding]:
-    """What is wrong with ``node_pools`` and ``namespace_quotas``; ``provider`` is an entry of the catalogue."""
+def check(
+    settings: Mapping[str, Any], provider: Mapping[str, Any], platform: Collection[str], report: Reporter
+) -> Iterator[Finding]:
+    """What is wrong with ``node_pools`` and ``namespace_quotas``.
+
+    ``provider`` is an entry of the catalogue; ``platform`` are the namespaces of the platform.
+    """
     pools: Sequence[Mapping[str, Any]] = settings.get("node_pools") or []
     yield from _twice("IP-PLT-020", "node_pools", [str(pool["name"]) for pool in pools], "name", report)
     quotas = settings.get("namespace_quotas") or []
     yield from _twice(
         "IP-PLT-021", "namespace_quotas", [str(item["namespace"]) for item in quotas], "namespace", report
     )
+    for index, item in enumerate(quotas):
+        if item["namespace"] in platform:
+            yield report.error(
+                "IP-PLT-025",
+                ("namespace_quotas", index, "namespace"),
+                "a namespace for models",
+                f"{show(item['namespace'])}, a namespace of the platform",
+                "Take it out: quotas are for the namespaces of models.",
+            )
     profiles = settings.get("model_profiles") or {}
     for index, pool in enumerate(pools):
         path = ("node_pools", index)
@@ -46,12 +61,14 @@ def check(settings: Mapping[str, Any], provider: Mapping[str, Any], report: Repo
             )
         known = _kinds_of(pool, provider)
         if "capacity" in pool and known is None:
+            instead = _BY_KARPENTER in provider.get("pools", {})
             yield report.error(
                 "IP-PLT-023",
                 (*path, "capacity"),
                 "a provider whose spot nodes are known by a label",
-                f"{show(pool['capacity'])} on {provider['title']}, nodes by {pool.get('nodes_by', _BY_PROVIDER)}",
-                "Write node_selector and tolerations yourself, or set nodes_by to karpenter if that makes the nodes.",
+                f"{show(pool['capacity'])} on {provider['title']}, nodes by {_maker_of(pool)}",
+                "Write node_selector and tolerations instead of capacity"
+                + (", or set nodes_by to karpenter if that makes the nodes." if instead else "."),
             )
         if "preempts" in pool and "priority" not in pool:
             yield report.error(
@@ -79,7 +96,11 @@ def _profile(pool: Mapping[str, Any], provider: Mapping[str, Any]) -> Object:
     kinds = _kinds_of(pool, provider) or {}
     base = kinds.get(pool.get("capacity", ""), {})
     made = {
-        "node_selector": {**base.get("node_selector", {}), **pool.get("node_selector", {})},
+        "node_selector": {
+            **base.get("node_selector", {}),
+            **({NODE_POOL_LABEL: pool["name"]} if "karpenter" in pool else {}),
+            **pool.get("node_selector", {}),
+        },
         "tolerations": [*base.get("tolerations", []), *pool.get("tolerations", [])],
         "priority_class": _class_name(pool) if "priority" in pool else None,
         "pod_annotations": dict(_KEEP) if pool.get("keep_running") else {},
@@ -88,8 +109,13 @@ def _profile(pool: Mapping[str, Any], provider: Mapping[str, Any]) -> Object:
 
 
 def _kinds_of(pool: Mapping[str, Any], provider: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    found: Mapping[str, Any] | None = provider.get("pools", {}).get(pool.get("nodes_by", _BY_PROVIDER))
+    found: Mapping[str, Any] | None = provider.get("pools", {}).get(_maker_of(pool))
     return found
+
+
+def _maker_of(pool: Mapping[str, Any]) -> str:
+    """Who makes the nodes: as written, else Karpenter for a pool with a NodePool."""
+    return str(pool.get("nodes_by", _BY_KARPENTER if "karpenter" in pool else _BY_PROVIDER))
 
 
 def _class_name(pool: Mapping[str, Any]) -> str:

@@ -139,7 +139,8 @@ def _impossible_combinations(settings: Mapping[str, Any], catalog: Catalog, repo
         line = _engine_line(settings, release, provider)
         route = route_of(catalog, provider)
         yield from gateway.check(settings, _own_gateway(release, route), report, own_listeners=route == OLM)
-        yield from pools.check(settings, catalog.providers[provider], report)
+        own = {**release["namespaces"], **(release["olm"].get("namespaces", {}) if route == OLM else {})}
+        yield from pools.check(settings, catalog.providers[provider], own.values(), report)
         maker = f"the cloud manager of the {line} line" if has_engine(release["engine_lines"][line]) else ""
         yield from gateway.check_authority(settings, "OpenShift" if route == OLM else maker, report)
 

@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from inference_platform.cluster.objects import Object
+from inference_platform.cluster.immutable import group_size
+from inference_platform.cluster.objects import Object, quantity
 from inference_platform.findings import ERROR, WARNING
 from inference_platform.preflight import data, ownership
 from inference_platform.preflight.detection import OUR_LABEL
@@ -420,7 +421,8 @@ def _full(scene: Scene, quota: Object, space: str) -> Iterator[Objection]:
     resource = scene.plan["serving"]["gpu"]["resource"]
     hard = dig(quota, "spec", "hard", f"requests.{resource}")
     wanted = sum(_gpus(model, resource) for model in _services(scene) if model["metadata"]["namespace"] == space)
-    if hard is not None and wanted > int(str(hard)):
+    limit = quantity(hard)
+    if limit is not None and wanted > limit:
         yield Objection(
             place(quota),
             f"room for {wanted} {resource}",
@@ -435,10 +437,15 @@ def _gpus(model: Mapping[str, Any], resource: str) -> int:
 
 
 def _gpus_of_workload(workload: Mapping[str, Any], resource: str) -> int:
-    """GPUs of all replicas; pods that work together are the template's and the workers'."""
-    found = dig(workload, "template", "containers", default=[])
-    each = sum(int(str(dig(item, "resources", "limits", resource, default="0"))) for item in found)
-    return each * int(dig(workload, "replicas", default=1))
+    """GPUs of all replicas; of a group the leader's pod and those of the workers."""
+    leader, worker = (_gpus_of_pod(dig(workload, name, default={}), resource) for name in ("template", "worker"))
+    workers = group_size(workload.get("parallelism")) - 1
+    return (leader + workers * worker) * int(dig(workload, "replicas", default=1))
+
+
+def _gpus_of_pod(template: Mapping[str, Any], resource: str) -> int:
+    found = template.get("containers") or []
+    return sum(int(str(dig(item, "resources", "limits", resource, default="0"))) for item in found)
 
 
 def _services(scene: Scene) -> list[Mapping[str, Any]]:

@@ -14,6 +14,7 @@ from inference_platform.preflight.snapshot import dig, labels_of, place
 
 GATEWAYS, ISSUERS = "gateways", "issuers"
 _CERT_MANAGER_CRD = "certificates.cert-manager.io"
+_GATEWAY_CRD = "gateways.gateway.networking.k8s.io"
 
 
 def parts_for(plan: Mapping[str, Any]) -> set[str]:
@@ -22,7 +23,7 @@ def parts_for(plan: Mapping[str, Any]) -> set[str]:
     return wanted | ({ISSUERS} if list(_issuers(plan)) else set())
 
 
-@check("IP-PRE-070", "The Gateway of one's own is there and takes the routes of the models", reads=[GATEWAYS])
+@check("IP-PRE-070", "The Gateway of one's own is there and takes the routes of the models", reads=[GATEWAYS, "crds"])
 def own_gateway(scene: Scene) -> Iterator[Objection]:
     wanted = scene.plan["gateway"]
     if wanted["ownership"] != EXTERNAL:
@@ -30,11 +31,15 @@ def own_gateway(scene: Scene) -> Iterator[Objection]:
     gateway = _named(scene.seen.of(GATEWAYS), wanted["namespace"], wanted["name"])
     if gateway is None:
         there = [place(item) for item in scene.seen.of(GATEWAYS)]
+        served = _serves(scene, _GATEWAY_CRD)
         yield Objection(
             "gateway.external",
             f"Gateway {wanted['namespace']}/{wanted['name']}",
-            ", ".join(there) or "no Gateway",
-            "Correct name and namespace, or make the Gateway.",
+            ", ".join(there) or ("no Gateway" if served else "no Gateway API yet"),
+            "Correct name and namespace, or make the Gateway."
+            if served
+            else "Make it as soon as the layer gateway_api is laid; the run waits.",
+            "" if served else WARNING,
         )
         return
     listeners = [item for item in dig(gateway, "spec", "listeners", default=[]) if item["protocol"] in _HTTP]
@@ -95,9 +100,13 @@ def _issuers(plan: Mapping[str, Any]) -> Iterator[tuple[str, str, str, str]]:
             yield path, issuer["kind"], namespace if issuer["kind"] == "Issuer" else "", issuer["name"]
 
 
+def _serves(scene: Scene, crd: str) -> bool:
+    return any(item["metadata"]["name"] == crd for item in scene.seen.of("crds"))
+
+
 def _missing(scene: Scene, path: str, name: str) -> Objection:
     """Before cert-manager is there nobody can have made an issuer, so that is only told."""
-    served = any(item["metadata"]["name"] == _CERT_MANAGER_CRD for item in scene.seen.of("crds"))
+    served = _serves(scene, _CERT_MANAGER_CRD)
     there = ", ".join(map(place, scene.seen.of(ISSUERS)))
     return Objection(
         path,

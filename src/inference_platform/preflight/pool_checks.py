@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from inference_platform.findings import WARNING
-from inference_platform.platform.pools import NODE_POOL
+from inference_platform.platform.pools import NODE_POOL, NODE_POOL_LABEL
 from inference_platform.preflight.registry import Objection, Scene, check
 from inference_platform.preflight.snapshot import dig, labels_of
 
@@ -33,6 +33,8 @@ def pools(scene: Scene) -> Iterator[Objection]:
         return
     for name, profile in sorted(scene.plan["pools"].items()):
         wanted: Mapping[str, str] = profile.get("node_selector", {})
+        if NODE_POOL_LABEL in wanted:
+            continue  # its NodePool makes the nodes; Karpenter itself is the check before
         if wanted and not any(wanted.items() <= labels_of(node).items() for node in scene.seen.of("nodes")):
             labels = ", ".join(f"{key}={value}" for key, value in sorted(wanted.items()))
             yield Objection(

@@ -275,6 +275,13 @@ def a_quota_with_fewer_gpus_than_models_ask_for(world: World) -> None:
     world.models = [service("m", replicas=2, template=asking_for(2))]
 
 
+@case("IP-PRE-034", "warning")
+def a_quota_in_thousands_with_fewer_gpus_than_groups_ask_for(world: World) -> None:
+    world.add("quotas", named("ResourceQuota", "q", "models", spec={"hard": {"requests.nvidia.com/gpu": "1k"}}))
+    groups = {"parallelism": {"data": 16, "dataLocal": 8}}
+    world.models = [service("m", replicas=63, template=asking_for(8), worker=asking_for(8), **groups)]
+
+
 @case("IP-PRE-040")
 def a_version_in_which_objects_are_stored_goes(world: World) -> None:
     world.seen.dropped["llminferenceservices.serving.kserve.io"] = ["v1alpha1"]
@@ -462,6 +469,12 @@ def asks_an_issuer(world: World, hostname: str = "models.example.com", **named_a
 
 @case("IP-PRE-070")
 def the_own_gateway_is_not_there(world: World) -> None:
+    uses_own_gateway(world)
+    world.add("crds", *gateway_api("v1.4.0", labels={"inference-platform.io/layer": "gateway_api"}))
+
+
+@case("IP-PRE-070", "warning")
+def nobody_could_have_made_the_own_gateway_yet(world: World) -> None:
     uses_own_gateway(world)
 
 
