@@ -18,6 +18,7 @@ from inference_platform.cluster import errors
 from inference_platform.cluster.apply import ApplyResult, apply
 from inference_platform.cluster.client import Cluster
 from inference_platform.cluster.objects import Object
+from inference_platform.inventory.pull_secret import has_credentials, knows
 
 KEY = ".dockerconfigjson"
 #: Variable of the environment that may hold the content, as in CI systems.
@@ -36,21 +37,24 @@ class Credentials:
     secret: tuple[str, str] | None = None
 
 
-def read_credentials(cluster: Cluster, source: Credentials, environ: Mapping[str, str] | None = None) -> bytes:
+def read_credentials(
+    cluster: Cluster, source: Credentials, environ: Mapping[str, str] | None = None, *, registry: str = ""
+) -> bytes:
     """The content of the pull secret, checked.  Raises PullSecretError, never with content.
 
-    environ  the environment (default: that of the process), whose variable VARIABLE holds the content when `source`
-             names no place
+    registry  that it must have credentials for, as host[:port][/path]; "": for any
+    environ   the environment (default: that of the process), whose variable VARIABLE holds the content when `source`
+              names no place
     """
     if source.secret:
-        return _from_secret(cluster, *source.secret)
+        return _from_secret(cluster, *source.secret, registry)
     if source.file:
-        return read_pull_secret(source.file)
+        return read_pull_secret(source.file, registry)
     content = (os.environ if environ is None else environ).get(VARIABLE, "")
-    return checked(content.encode(), f"in ${VARIABLE}")
+    return checked(content.encode(), f"in ${VARIABLE}", registry)
 
 
-def _from_secret(cluster: Cluster, namespace: str, name: str) -> bytes:
+def _from_secret(cluster: Cluster, namespace: str, name: str, registry: str) -> bytes:
     found = cluster.get("v1", "Secret", name, namespace)
     if found is None:
         raise PullSecretError(
@@ -64,13 +68,13 @@ def _from_secret(cluster: Cluster, namespace: str, name: str) -> bytes:
             f"Pull secret: expected key {KEY} in Secret {namespace}/{name}, found a Secret of type {found.get('type')} "
             f"without it. Make one of type kubernetes.io/dockerconfigjson."
         ) from None
-    return checked(content, f"Secret {namespace}/{name}")
+    return checked(content, f"Secret {namespace}/{name}", registry)
 
 
-def read_pull_secret(path: str | Path, registries: Iterable[str] = ()) -> bytes:
+def read_pull_secret(path: str | Path, registry: str = "") -> bytes:
     """The content of a container auth file (podman's auth.json, docker's config.json), checked.
 
-    registries  hosts that it must have credentials for, e.g. "registry.redhat.io"
+    registry  as for `read_credentials`
     Raises PullSecretError with the path and what is wrong; never with content.
     """
     place = Path(path).expanduser()
@@ -82,11 +86,11 @@ def read_pull_secret(path: str | Path, registries: Iterable[str] = ()) -> bytes:
             "`podman login --authfile FILE registry.redhat.io` and set `pull_secret_file` (or $REGISTRY_AUTH_FILE) "
             "to that file."
         ) from None
-    return checked(content, str(place), registries)
+    return checked(content, str(place), registry)
 
 
-def checked(content: bytes, place: str, registries: Iterable[str] = ()) -> bytes:
-    """The content itself, when it is a container auth file with credentials.
+def checked(content: bytes, place: str, registry: str = "") -> bytes:
+    """The content itself, when it is a container auth file with credentials; entries without any do no harm.
 
     place  where it is from, for messages
     Raises PullSecretError; never with content.
@@ -105,18 +109,18 @@ def checked(content: bytes, place: str, registries: Iterable[str] = ()) -> bytes
             f"Pull secret {place}: expected `auths` with at least one registry, found none{helper}. Write it with "
             "`podman login --authfile FILE registry.redhat.io`."
         )
-    for host in registries:
-        if host not in auths:
-            raise PullSecretError(
-                f"Pull secret {place}: expected credentials for {host}, found {', '.join(sorted(auths))}. Add "
-                f"them with `podman login --authfile FILE {host}`."
-            )
-    for host, entry in auths.items():
-        if not _has_credentials(entry):
-            raise PullSecretError(
-                f"Pull secret {place}: expected auths.{host}.auth (base64 of user:password), found none. Log in again "
-                f"with `podman login --authfile FILE {host}`."
-            )
+    usable = sorted(host for host, entry in auths.items() if has_credentials(entry))
+    if not usable:
+        host = registry or min(auths)
+        raise PullSecretError(
+            f"Pull secret {place}: expected auths.{host}.auth (base64 of user:password), found none. Log in again "
+            f"with `podman login --authfile FILE {host}`."
+        )
+    if registry and not knows(auths, registry):
+        raise PullSecretError(
+            f"Pull secret {place}: expected credentials for {registry}, found those for {', '.join(usable)}. Add "
+            f"them with `podman login --authfile FILE {registry}`."
+        )
     return content
 
 
@@ -155,14 +159,3 @@ def apply_pull_secret(
 
 def _names_helper(body: Any) -> bool:
     return isinstance(body, dict) and bool(body.get("credsStore") or body.get("credHelpers"))
-
-
-def _has_credentials(entry: Any) -> bool:
-    if not isinstance(entry, dict):
-        return False
-    if entry.get("identitytoken") or (entry.get("username") and entry.get("password")):
-        return True
-    try:
-        return b":" in base64.b64decode(str(entry.get("auth") or ""), validate=True)
-    except binascii.Error:
-        return False

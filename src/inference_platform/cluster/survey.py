@@ -131,10 +131,11 @@ def _helm(explicit: str | None) -> tuple[str, str] | None:
     return None
 
 
-def look_at_pull_secret(cluster: Cluster, seen: Snapshot, source: Mapping[str, str]) -> None:
-    """Whether the Secret (namespace, name) with the credentials can be used; what is in it goes nowhere."""
+def look_at_pull_secret(cluster: Cluster, seen: Snapshot, source: Mapping[str, str], registry: str) -> None:
+    """Whether the Secret (namespace, name) has credentials for the registry; what is in it goes nowhere."""
+    place = secrets.Credentials(secret=(source["namespace"], source["name"]))
     try:
-        secrets.read_credentials(cluster, secrets.Credentials(secret=(source["namespace"], source["name"])))
+        secrets.read_credentials(cluster, place, registry=registry)
     except errors.ClusterError as error:
         seen.pull_secret = str(error)
 

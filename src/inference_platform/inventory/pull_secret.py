@@ -98,7 +98,7 @@ def _check_content(text: str, path: Path | str, registry: str, report: Reporter,
             f'"{path}" with something else',
             f"Write it with: podman login --authfile FILE {registry}",
         )
-    elif not any(_has_credentials(auths.get(place)) for place in _places(registry)):
+    elif not knows(auths, registry):
         yield (report.warning if anonymous else report.error)(
             NO_CREDENTIALS,
             (VARIABLE,),
@@ -106,6 +106,11 @@ def _check_content(text: str, path: Path | str, registry: str, report: Reporter,
             f'"{path}" with credentials for {", ".join(sorted(map(str, auths))) or "no registry"}',
             f"Add them with: podman login --authfile FILE {registry}",
         )
+
+
+def knows(auths: Mapping[str, Any], registry: str) -> bool:
+    """Whether there are credentials for a registry, as host[:port][/path]."""
+    return any(has_credentials(auths.get(place)) for place in _places(registry))
 
 
 def _places(registry: str) -> Iterator[str]:
@@ -124,13 +129,14 @@ def _auths(text: str) -> dict[str, Any] | None:
     return auths if isinstance(auths, dict) else None
 
 
-def _has_credentials(entry: Any) -> bool:
+def has_credentials(entry: Any) -> bool:
+    """Whether an entry of ``auths`` holds anything to log in with."""
     if not isinstance(entry, dict):
         return False
-    if entry.get("username") and entry.get("password"):
+    if entry.get("identitytoken") or (entry.get("username") and entry.get("password")):
         return True
     try:
-        user, _, password = base64.b64decode(str(entry.get("auth", "")), validate=True).partition(b":")
+        user, _, password = base64.b64decode(str(entry.get("auth") or ""), validate=True).partition(b":")
     except (binascii.Error, ValueError):
         return False
     return bool(user and password)

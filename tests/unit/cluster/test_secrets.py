@@ -51,8 +51,16 @@ def test_a_missing_file_says_how_to_make_one(tmp_path: Path) -> None:
 
 def test_a_registry_that_is_needed_must_be_there(tmp_path: Path) -> None:
     path = file(tmp_path, {"auths": {"quay.io": {"auth": AUTH}}})
-    with pytest.raises(secrets.PullSecretError, match=r"expected credentials for registry\.redhat\.io, found quay\.io"):
-        secrets.read_pull_secret(path, ["registry.redhat.io"])
+    with pytest.raises(
+        secrets.PullSecretError, match=r"credentials for registry\.redhat\.io, found those for quay\.io"
+    ):
+        secrets.read_pull_secret(path, "registry.redhat.io")
+
+
+def test_entries_without_credentials_do_no_harm_beside_others(tmp_path: Path) -> None:
+    """Docker Desktop leaves such an entry for Docker Hub."""
+    auths = {"https://index.docker.io/v1/": {}, "registry.redhat.io": {"auth": AUTH}}
+    assert secrets.read_pull_secret(file(tmp_path, {"auths": auths}), "registry.redhat.io/rhaii")
 
 
 @pytest.mark.parametrize("entry", [{"auth": AUTH}, {"username": "a", "password": "b"}, {"identitytoken": "t"}])
