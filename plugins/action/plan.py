@@ -40,6 +40,10 @@ class ActionModule(PlatformAction):
 
         sources = inventory.Sources.load(arguments["inventories"] or self.task_vars["ansible_inventory_sources"])
         extra = load_extra_vars(self._loader)
+        if stray := extra.get("_raw_params"):
+            raise AnsibleActionFail(
+                f'-e: expected NAME=VALUE, found "{stray}". Write a list without spaces, as in -e only=one,other.'
+            )
         variables, unresolved = self._given({**sources.variables, **extra}, without=OF_PLAYBOOKS & set(extra))
         for name in extra:
             sources.variables.pop(name, None)  # it comes from -e, not from the file

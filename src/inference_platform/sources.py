@@ -84,14 +84,18 @@ class Sources:
         Definitions are taken in Ansible's order of strength: variables in the inventory
         file, group_vars/all, other group_vars, host_vars; later files beat earlier ones.
         """
-        sources = cls()
+        sources, folders = cls(), list[Path]()
         for inventory in map(Path, inventories):
+            folder = inventory if inventory.is_dir() else inventory.parent
             for path in _inventory_files(inventory):
                 sources._add_hosts_file(path)
-            for path in _variable_files(inventory if inventory.is_dir() else inventory.parent):
+            for path in _variable_files(folder):
                 sources._add_variables_file(path)
-            for path in _model_files(inventory if inventory.is_dir() else inventory.parent) if with_models else ():
-                sources._add_model_file(path)
+            # Two inventories of one folder have its models once.
+            if with_models and folder.resolve() not in folders:
+                folders.append(folder.resolve())
+                for path in _model_files(folder):
+                    sources._add_model_file(path)
         return sources
 
     def models(self, written: Sequence[Any]) -> list[Any]:
@@ -163,21 +167,23 @@ class Sources:
             self._add_mapping(path, root)
 
     def _add_model_file(self, path: Path) -> None:
-        text = path.read_text(encoding="utf-8")
+        text = self._text(path)
+        if text is None:
+            return
         if text.startswith(_VAULT_MARK):
             self.unreadable.append(UnreadableFile(path, 1, "an encrypted file", *_OPEN_FILE))
             return
         read = self._parsed(path, lambda: _model(text), text)
         if read is None:
             return
-        root, value = read
+        root, value, repeated = read
         if not isinstance(value, dict) or _MODELS in value:
             found = f"a variable {_MODELS}" if isinstance(value, dict) else show(value)
             self.unreadable.append(UnreadableFile(path, 1, found, *_ONE_MODEL))
             return
         self.unreadable += [
             UnreadableFile(path, again + 1, f"{key} twice, first in line {first + 1}", *_ONCE)
-            for key, first, again in _repeated_keys(root)
+            for key, first, again in repeated
         ]
         self.model_files.append((path, root))
         self._models_of_files.append({"name": path.stem, **value})
@@ -203,10 +209,19 @@ class Sources:
                 self.variables[str(key.value)] = (path, key, value)
 
     def _compose(self, path: Path) -> yaml.Node | None:
-        text = path.read_text(encoding="utf-8")
-        if text.startswith(_VAULT_MARK):
+        text = self._text(path)
+        if text is None or text.startswith(_VAULT_MARK):
             return None
         return self._parsed(path, lambda: yaml.compose(text, Loader=_LOADER), text)
+
+    def _text(self, path: Path) -> str | None:
+        """The text of a file; None, and a note, when it is none."""
+        try:
+            return path.read_text(encoding="utf-8")
+        except UnicodeDecodeError as error:
+            line = error.object[: error.start].count(b"\n") + 1
+            self.unreadable.append(UnreadableFile(path, line, "bytes that are no UTF-8"))
+            return None
 
     def _parsed(self, path: Path, parse: Callable[[], T], text: str) -> T | None:
         """What ``parse`` makes of the text of a file; None, and a note, when it is no YAML."""
@@ -219,6 +234,10 @@ class Sources:
         except yaml.reader.ReaderError as error:
             line = text[: error.position].count("\n") + 1
             self.unreadable.append(UnreadableFile(path, line, error.reason))
+        except ValueError as error:  # a date that is none, a number without end
+            self.unreadable.append(UnreadableFile(path, 1, str(error)))
+        except RecursionError:
+            self.unreadable.append(UnreadableFile(path, 1, "an anchor that contains itself"))
         return None
 
     def shown(self, file: UnreadableFile) -> str:
@@ -268,13 +287,20 @@ def _files_of(folder: Path, name: str) -> list[Path]:
 def _model_files(folder: Path) -> list[Path]:
     """Files with one model each; Ansible passes this folder over (ignore_patterns in ansible.cfg)."""
     files = (folder / _MODELS).rglob("*")
-    return sorted(path for path in files if path.suffix in _SUFFIXES - {""} and path.is_file())
+    suffixes = _SUFFIXES - {""}
+    return sorted(
+        path for path in files if path.suffix in suffixes and path.is_file() and not path.name.startswith(".")
+    )
 
 
-def _model(text: str) -> tuple[Any, Any]:
-    """The node and the content of a model file; nothing and nothing of an empty one."""
+def _model(text: str) -> tuple[Any, Any, list[tuple[str, int, int]]]:
+    """The node and the content of a model file, and its repeated keys; nothing and nothing of an empty one."""
     node = yaml.compose(text, Loader=_LOADER)
-    return node, None if node is None else _ModelConstructor().construct_document(node)
+    if node is None:
+        return None, None, []
+    # Making the content writes merged keys (<<) into the nodes, so positions then need a tree of their own.
+    made = yaml.compose(text, Loader=_LOADER) if "<<" in text else node
+    return node, _ModelConstructor().construct_document(made), list(_repeated_keys(node))
 
 
 def _repeated_keys(node: yaml.Node) -> Iterator[tuple[str, int, int]]:

@@ -105,3 +105,9 @@ def test_what_writes_needs_the_pull_secret(folder: Path) -> None:
     run = play(folder, "models.yml")
     assert run.exit_code == 2
     assert "error IP-INV-011" in run.text
+
+
+def test_a_list_with_a_space_is_explained(folder: Path) -> None:
+    run = play(folder, "models.yml", "--tags", "validate", "-e", "only=v1, v2")
+    assert run.exit_code == 2
+    assert '-e: expected NAME=VALUE, found "v2". Write a list without spaces' in run.text

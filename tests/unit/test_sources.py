@@ -120,3 +120,40 @@ def test_of_models_with_one_name_the_one_of_the_namespace_is_found(inventory):
     sources = Sources.load([inventory])
     paths = [sources.path_of_model(space, "same") for space in ("team-a", "team-b", "team-c")]
     assert paths == [("models", 2), ("models", 3), ("models", 4)]
+
+
+def test_merged_keys_of_a_file_are_not_given_twice(inventory):
+    text = "uri: hf://a/b\nenv: &env {A: '1', B: '2'}\nprefill:\n  env:\n    <<: *env\n    A: '3'\ngpu: 5\n"
+    write(inventory / "models/merged.yml", text)
+    sources = Sources.load([inventory])
+    assert sources.unreadable == []
+    assert sources.models([])[0]["prefill"]["env"] == {"A": "3", "B": "2"}
+    assert sources.where(("models", 0, "gpu")) == "mine/models/merged.yml:7 models[0].gpu"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(b"uri: hf://a/b # caf\xe9\n", id="Latin-1"),
+        pytest.param(b"uri: hf://a/b\nrevision: 2024-02-30\n", id="a date that is none"),
+        pytest.param(b"uri: hf://a/b\nargs: &a [*a]\n", id="an anchor in itself"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_named_and_the_others_are_read(inventory, content):
+    write(inventory / "models/good.yml", "uri: hf://a/b\n")
+    (inventory / "models/odd.yml").write_bytes(content)
+    sources = Sources.load([inventory])
+    assert [file.path.name for file in sources.unreadable] == ["odd.yml"]
+    assert [entry["name"] for entry in sources.models([])] == ["good"]
+
+
+def test_files_that_editors_and_systems_leave_are_no_models(inventory):
+    for name in ("._a.yml", ".#b.yml", ".c.yml"):
+        write(inventory / "models" / name, "uri: hf://a/b\n")
+    assert Sources.load([inventory]).models([]) == []
+
+
+def test_two_inventories_of_one_folder_have_its_models_once(inventory):
+    write(inventory / "models/one.yml", "uri: hf://a/b\n")
+    both = [inventory, next(path for path in inventory.iterdir() if path.is_file())]
+    assert len(Sources.load(both).models([])) == 1

@@ -60,7 +60,12 @@ def count_tokens(text: str) -> int:
 def token_numbers(text: str) -> list[int]:
     """Numbers for the tokens of a text: the same for the same four characters."""
     starts = range(0, len(text), CHARACTERS_PER_TOKEN)
-    return [zlib.crc32(text[start : start + CHARACTERS_PER_TOKEN].encode()) for start in starts]
+    return [zlib.crc32(_bytes(text[start : start + CHARACTERS_PER_TOKEN])) for start in starts]
+
+
+def _bytes(text: str) -> bytes:
+    """JSON may hold halves of characters."""
+    return text.encode(errors="surrogatepass")
 
 
 def block_hashes(text: str, block_size: int, salt: str = "") -> list[int]:
@@ -69,7 +74,7 @@ def block_hashes(text: str, block_size: int, salt: str = "") -> list[int]:
     hashes: list[int] = []
     before = salt.encode()
     for start in range(0, len(text) - width + 1, width):
-        before = hashlib.blake2b(before + text[start : start + width].encode(), digest_size=8).digest()
+        before = hashlib.blake2b(before + _bytes(text[start : start + width]), digest_size=8).digest()
         hashes.append(int.from_bytes(before, "big"))
     return hashes
 

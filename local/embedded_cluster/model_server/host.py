@@ -84,8 +84,8 @@ class Server:
         publisher = self._publisher(settings, log)
         server = self._server = ModelServer(settings, pace, self._message["pod"], publisher)
         runner = web.ServerRunner(web.Server(server.handle, access_log=None))
-        await runner.setup()
         try:
+            await runner.setup()
             context = self._tls(settings)
             for port in sorted({settings.port, *self._message["extra_ports"]}):
                 address = self._message["address"]

@@ -130,7 +130,7 @@ def _written(
 def _below(written: Mapping[str, Any], variables: Mapping[str, Any]) -> list[tuple[KeyPath, Mapping[str, Any]]]:
     """Profiles and defaults of an entry, the strongest first, with their paths."""
     defaults, profiles = variables.get("model_defaults") or {}, variables.get("model_profiles") or {}
-    named = written.get("profiles", defaults.get("profiles", []))
+    named = written.get("profiles", defaults.get("profiles")) or []
     found: list[tuple[KeyPath, Mapping[str, Any]]] = [
         (("model_profiles", name), profiles.get(name) or {}) for name in reversed(named)
     ]

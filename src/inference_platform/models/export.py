@@ -18,10 +18,13 @@ from inference_platform.manifest import to_yaml
 
 KUSTOMIZATION = "kustomization.yaml"
 SYNC_WAVE = "argocd.argoproj.io/sync-wave"
+NAMESPACES = "0-namespaces"
+#: A namespace stays when its last model goes, as it does without Argo CD.
+_KEPT = {"argocd.argoproj.io/sync-options": "Prune=false"}
 
 #: Folder -> kinds in it, in the order of their waves; other kinds go to the last.
 WAVES: dict[str, tuple[str, ...]] = {
-    "0-namespaces": ("Namespace",),
+    NAMESPACES: ("Namespace",),
     "1-before-models": ("ConfigMap", "ServiceAccount", "ReferenceGrant"),
     "2-models": ("LLMInferenceService",),
     "3-after-models": (),
@@ -63,8 +66,9 @@ def files(objects: Iterable[Mapping[str, Any]], beside: Iterable[str] = ()) -> d
     used = [folder for folder, names in listed.items() if names]
     for folder in used:
         wave = folder.partition("-")[0]
+        annotations = {SYNC_WAVE: wave, **(_KEPT if folder == NAMESPACES else {})}
         result[f"{folder}/{KUSTOMIZATION}"] = _NOTE + to_yaml(
-            {**_kustomization(sorted(listed[folder])), "commonAnnotations": {SYNC_WAVE: wave}}
+            {**_kustomization(sorted(listed[folder])), "commonAnnotations": annotations}
         )
     result[KUSTOMIZATION] = _HEAD + to_yaml(_kustomization(used))
     return dict(sorted(result.items()))

@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
-#: Notes in status.annotations that decide how a service must be written, the first that is there.
-_NOTES = ("serving.kserve.io/config-llm-scheduler", "serving.kserve.io/config-llm-template")
+#: Notes in status.annotations that say most about how a service must be written, the first that is there.
+_DECISIVE = ("serving.kserve.io/config-llm-scheduler", "serving.kserve.io/config-llm-template")
 #: What all notes begin with.
 NOTE_PREFIX = "serving.kserve.io/config-llm-"
 
@@ -33,9 +33,14 @@ def releases_of_models(
 
 def release_of(service: Mapping[str, Any], releases: Collection[str]) -> str | None:
     """The release of the presets that a service keeps to; None before KServe has chosen them."""
-    notes = (service.get("status") or {}).get("annotations") or {}
-    preset = next((notes[note] for note in _NOTES if note in notes), "")
-    return next((name for name in releases if preset.startswith(f"v{name.replace('.', '-')}-")), None)
+    notes = notes_of(service)
+    # Of a model that was half moved the scheduler decides; one without scheduler has notes of other presets alone.
+    preset = next((notes[note] for note in (*_DECISIVE, *notes) if note in notes), "")
+    return next((name for name in releases if preset.startswith(_prefix(name))), None)
+
+
+def _prefix(release: str) -> str:
+    return f"v{release.replace('.', '-')}-"
 
 
 def notes_of(service: Mapping[str, Any]) -> dict[str, str]:

@@ -119,7 +119,8 @@ def render(
     inventory = reading.inventory(present, groups or (), routes or (), platform)
     rules = RULES.of(MODEL)
     problems = [problem for subject in present for problem in _model_problems(subject, rules)]
-    problems += check_inventory(RULES.of(INVENTORY), replace(inventory, subjects=reading.known(subjects)))
+    judged = replace(inventory, subjects=reading.known(present), listed=reading.known(subjects))
+    problems += check_inventory(RULES.of(INVENTORY), judged)
     problems += _shared_scheduler_names(reading.known(present))
     problems = [problem for problem in problems if reading.is_sure(problem)]
     rewriting = Rewriting(platform["image_registry"])

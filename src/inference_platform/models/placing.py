@@ -11,6 +11,7 @@ from inference_platform import schema
 from inference_platform.catalog.load import load
 from inference_platform.findings import ERROR, Finding, show
 from inference_platform.models.layers import DEFAULTS, OF_AN_ENTRY, PROFILES, Layers
+from inference_platform.models.merge import without_nothing
 from inference_platform.models.rules import Problem
 from inference_platform.problems import Reporter
 from inference_platform.schema import EntryChecker, KeyPath
@@ -58,7 +59,7 @@ class PlacedFindings:
             )
         for name, profile in self._layers.profiles.items():
             path: KeyPath = (PROFILES, name)
-            wrong = _layer_checker().mistakes(profile)
+            wrong = _layer_checker().mistakes(without_nothing(profile, schema.inlined_schema("model")))
             self.add_located(path, wrong)
             for key in OF_AN_ENTRY:
                 if isinstance(profile, Mapping) and key in profile:

@@ -61,6 +61,7 @@ class Group:
 class Inventory:
     """All models, and the groups and routes of the inventory by their index, as far as they could be read.
 
+    ``subjects`` are the models that are to be there, ``listed`` also those with ``state: absent``.
     ``is_whole`` is whether each model and its group could be read: what is missing may otherwise be there. Groups of
     ``unclear_groups`` are not judged, because what decides about them could not be read.
     """
@@ -71,6 +72,7 @@ class Inventory:
     platform: Mapping[str, Any] = field(default_factory=dict)
     is_whole: bool = True
     unclear_groups: Set[Key] = frozenset()
+    listed: Sequence[Subject] = ()
 
     @cached_property
     def by_key(self) -> dict[Key, Subject]:

@@ -87,6 +87,8 @@ def test_folders_are_waves_in_the_order_of_need(objects: list[dict[str, Any]]) -
             if path.startswith(f"{folder}/") and not path.endswith(export.KUSTOMIZATION)
         )
     assert [wave[export.SYNC_WAVE] for wave in waves.values()] == ["0", "2", "3"]
+    kept = [folder for folder, marks in waves.items() if "argocd.argoproj.io/sync-options" in marks]
+    assert kept == [export.NAMESPACES], "a namespace stays when its last model goes"
     kinds = {yaml.safe_load(text)["kind"] for path, text in texts.items() if path.startswith("3-after-models/")}
     assert kinds == {"HTTPRoute", "InferenceObjective", "Kustomization"}
 

@@ -29,6 +29,8 @@ def service(**notes: str) -> dict[str, Any]:
         ({"template": "v3-5-0-kserve-config-llm-template"}, "3.5"),
         ({"template": "v3-4-4-kserve-config-llm-template", "scheduler": "v3-5-0-kserve-config-llm-scheduler"}, "3.5"),
         ({"template": "kserve-config-llm-template"}, None),
+        ({"worker-data-parallel": "v3-4-4-kserve-config-llm-worker-data-parallel"}, "3.4"),
+        ({"decode-template": "v3-4-4-kserve-config-llm-decode-template"}, "3.4"),
     ],
 )
 def test_presets_tell_the_release_that_made_a_model(notes: dict[str, str], release: str | None) -> None:

@@ -226,6 +226,13 @@ def test_nothing_takes_back_what_a_weaker_layer_says(aws):
     assert "served_name" not in merged
 
 
+def test_a_profile_takes_back_what_the_defaults_say(aws):
+    profiles = {"open": {"credentials_secret": None, "prefill": None}}
+    result = render([model(profiles=["open"])], {"credentials_secret": "hf"}, aws, profiles=profiles)
+    assert errors(result.findings) == []
+    assert "credentials_secret" not in result.entries[0]
+
+
 def test_nothing_without_a_weaker_layer_is_as_if_it_were_not_there(aws):
     assert entry_of(aws, {**model(), "served_name": None, "vllm": {"dtype": None}})["vllm"] == {}
 

@@ -506,3 +506,19 @@ def test_an_external_pool_takes_the_place_of_the_scheduler(aws):
 def test_names_in_routes_are_of_the_form_that_the_gateway_api_takes(aws, rule, where):
     found = Traffic([ALONE], routes=[route(rule)]).render(aws).findings
     assert [(one.code, one.where) for one in found] == [("IP-INV-004", f"model_routes[0].rules[0].{where}")]
+
+
+def test_a_model_that_goes_counts_for_no_group_and_no_route(aws):
+    """Its share of the requests, and a route to it alone, would lead nowhere."""
+    gone = {"state": "absent"}
+    all_of_it = Traffic([member("a", 100, **gone), member("b", 0)])
+    assert "IP-MOD-306" in {finding.code for finding in all_of_it.render(aws).findings}
+    led = Traffic([{**ALONE, **gone}, model(name="other")], routes=[route(TO_ALONE)])
+    assert "IP-MOD-311" in {finding.code for finding in led.render(aws).findings}
+    renamed = Traffic([member("a", **gone), {**member("b"), "served_name": "new"}])
+    assert errors(renamed.render(aws).findings) == []
+
+
+def test_a_group_whose_models_all_go_goes_with_them(aws):
+    found = Traffic([member("a", state="absent")], groups=[group()]).render(aws)
+    assert errors(found.findings) == []

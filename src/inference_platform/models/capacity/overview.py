@@ -36,7 +36,7 @@ def as_text(
 def _memory(entries: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     gpus = load_hardware().gpus
     for entry in entries:
-        for pod in workloads(entry):
+        for pod in filter(lambda pod: pod.gpus, workloads(entry)):
             product = pod.settings["gpu"].get("product", "a GPU of any product")
             yield f"{entry['namespace']}/{entry['name']} {pod.role}, {pod.gpus} x {product}"
             try:

@@ -61,7 +61,7 @@ _ANNOTATIONS_WITH_A_FIELD = {
 def names_are_unique(inventory: Inventory) -> Iterator[Objection]:
     """Two entries with the same namespace and name are one object."""
     first: dict[tuple[str, str], int] = {}
-    for subject in inventory.subjects:
+    for subject in inventory.listed:
         if subject.key in first:
             namespace, name = subject.key
             yield Objection(

@@ -66,9 +66,10 @@ def weighted_pools_share_one_scheduler(inventory: Inventory) -> Iterator[Objecti
 
 @rule("IP-MOD-301", "A group has models, and is described once.", INVENTORY)
 def groups_have_members(inventory: Inventory) -> Iterator[Objection]:
-    """A route without backends answers 500."""
+    """A route without backends answers 500. A group whose models are all absent goes with them."""
     seen: dict[tuple[str, str], int] = {}
-    members = {(group.namespace, group.name) for group in inventory.groups if group.members}
+    listed = (subject for subject in inventory.listed if "traffic" in subject.entry)
+    members = {(subject.key[0], subject.entry["traffic"]["group"]) for subject in listed}
     for index, settings in inventory.described_groups.items():
         key = settings["namespace"], settings["name"]
         if key in seen:
