@@ -219,7 +219,7 @@ def test_a_change_that_the_server_would_refuse_is_found_first_and_has_a_way(
 
 
 def test_a_run_that_was_killed_half_way_is_finished_by_the_next(bare: EmbeddedCluster, inventory: Path) -> None:
-    arguments = ("-i", str(inventory), "playbooks/models.yml")
+    arguments = ("-i", str(inventory), "playbooks/models.yml", "-e", "platform_installs=true")
     with started(Project().root, arguments, cluster=bare.paths.name) as playing:
         deadline = time.monotonic() + 120
         while not versions(bare):

@@ -38,6 +38,8 @@ _RETRIED = frozenset({429, 500, 502, 503, 504})
 _LONGEST_RETRY_AFTER = 30.0  # seconds; a server that asks for more gets this
 _CONNECT_SECONDS, _READ_SECONDS = 5.0, 60.0
 _LIST_LIMIT = 500
+#: What OpenSSL says of a handshake or record that was cut off or garbled.
+_GARBLED = ("decode error", "unexpected eof", "eof occurred", "bad record mac", "record layer failure")
 _UNKNOWN_KIND_AGE = 0.3  # seconds for which "not served" is believed before discovery is read again
 
 Object = dict[str, Any]
@@ -497,7 +499,10 @@ def _pause(attempt: int, retry_after: str | None = None) -> float:
 
 
 def _is_transient(error: urllib3.exceptions.HTTPError) -> bool:
-    return not isinstance(error, (urllib3.exceptions.SSLError, urllib3.exceptions.LocationParseError))
+    """Whether another try may help.  Of TLS only what is garbled on the way: certificates stay as they are."""
+    if isinstance(error, urllib3.exceptions.SSLError):
+        return any(word in str(error).lower() for word in _GARBLED)
+    return not isinstance(error, urllib3.exceptions.LocationParseError)
 
 
 def _explain(error: Exception) -> tuple[str, str]:

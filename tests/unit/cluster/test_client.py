@@ -8,8 +8,10 @@ import os
 import socket
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
+import urllib3
 
 from inference_platform.cluster import errors, kubeconfig
 from inference_platform.cluster.client import Cluster
@@ -238,3 +240,33 @@ def test_importing_the_client_does_not_import_the_kubernetes_package() -> None:
 def test_the_context_may_be_chosen(api: FakeApi, tmp_path: Path) -> None:
     with pytest.raises(errors.KubeconfigError, match="expected a context named 'other', found unit"):
         kubeconfig.load(api.kubeconfig(tmp_path), "other")
+
+
+@pytest.mark.parametrize(
+    ("said", "tries"),
+    [
+        ("[SSL: TLSV1_ALERT_DECODE_ERROR] tlsv1 alert decode error (_ssl.c:2580)", 2),
+        ("[SSL: UNEXPECTED_EOF_WHILE_READING] EOF occurred in violation of protocol", 2),
+        ("[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed", 1),
+        ("[SSL: WRONG_VERSION_NUMBER] wrong version number", 1),
+    ],
+)
+def test_of_tls_only_what_was_garbled_is_tried_again(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch, said: str, tries: int
+) -> None:
+    real, asked = cluster._connections, []
+
+    class Garbled:
+        def request(self, *arguments: Any, **settings: Any) -> Any:
+            asked.append(arguments)
+            if len(asked) == 1:
+                raise urllib3.exceptions.SSLError(said)
+            return real(cluster.access.login.current()).request(*arguments, **settings)
+
+    monkeypatch.setattr(cluster, "_connections", lambda _: Garbled())
+    if tries == 1:
+        with pytest.raises(errors.ClusterUnreachable):
+            cluster.request("GET", "/version", subject="look")
+    else:
+        cluster.request("GET", "/version", subject="look")
+    assert len(asked) == tries
