@@ -24,7 +24,11 @@ pytestmark = pytest.mark.cluster
 
 SPACE = "release-test"
 CHARTS = Path(__file__).parents[2] / "charts"
-FIXED_NAMESPACES = {"cert-manager-operator": "cert-manager-operator", "pki": "cert-manager"}
+FIXED_NAMESPACES = {
+    "openshift-gateway": "openshift-ingress",
+    "cert-manager-operator": "cert-manager-operator",
+    "pki": "cert-manager",
+}
 GROUP = "release-test.example.org"
 CRD: dict[str, Any] = {
     "apiVersion": "apiextensions.k8s.io/v1",

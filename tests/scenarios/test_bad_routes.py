@@ -123,7 +123,7 @@ def test_a_model_whose_gateway_does_not_admit_it_is_refused_before_it_is_applied
     run = run_on(cluster, playbook="playbooks/models.yml", variables=variables)
     assert run.exit_code != 0
     for words in (
-        "models[0].router.gateways[0] (refused) (error IP-MOD-112)",
+        "router.gateways[0] (refused) (error IP-MOD-112)",
         f"a listener of {PLATFORM}/closed that admits routes of namespace models",
         "Change allowedRoutes of the Gateway, or use another namespace.",
     ):
