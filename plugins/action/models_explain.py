@@ -8,7 +8,7 @@ from ansible.errors import AnsibleActionFail
 from ansible_collections.inference.platform.plugins.plugin_utils import handover
 from ansible_collections.inference.platform.plugins.plugin_utils.platform_action import PlatformAction, plain
 
-LAYERS = ("models", "model_defaults", "model_profiles", "traffic_groups", "model_routes")
+LAYERS = ("models", "model_defaults", "model_profiles", "node_pools", "traffic_groups", "model_routes")
 
 
 class ActionModule(PlatformAction):

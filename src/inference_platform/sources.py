@@ -117,11 +117,16 @@ class Sources:
         is that of the closest parent that is.
         """
         text = dotted(path)
+        place = self.place(path)
+        return f"{place} {text}" if place else text
+
+    def place(self, path: KeyPath) -> str:
+        """File and line of ``where``, without the path; empty when it is in no file."""
         found = self._model_file(path) or self._variable(path)
         if found is None:
-            return text
+            return ""
         file, node = found
-        return f"{_shown(file)}:{node.start_mark.line + 1} {text}"
+        return f"{_shown(file)}:{node.start_mark.line + 1}"
 
     def _variable(self, path: KeyPath) -> tuple[Path, yaml.Node] | None:
         if not path or str(path[0]) not in self.variables:

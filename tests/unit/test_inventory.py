@@ -205,6 +205,22 @@ def test_an_unknown_release_leaves_what_the_schema_says_about_models(variables, 
     assert findings[0].where == "platform_release"
 
 
+@pytest.mark.parametrize(
+    ("wrong", "code"),
+    [
+        pytest.param({"provider": "ams"}, "IP-PLT-003", id="the provider"),
+        pytest.param({"platform_release": "0"}, "IP-PLT-001", id="the release"),
+        pytest.param({"node_pools": [{"name": "spot", "capcity": "spot"}]}, "IP-INV-001", id="the pool"),
+        pytest.param({"node_pools": [{"name": "spot", "preempts": True}]}, "IP-PLT-024", id="the pool, for the plan"),
+    ],
+)
+def test_a_mistake_elsewhere_does_not_accuse_models_that_use_a_pool(variables, wrong, code):
+    variables["node_pools"] = [{"name": "spot"}]
+    variables["models"][0]["profiles"] = ["spot"]
+    assert found(variables) == []
+    assert [finding.code for finding in found(variables | wrong)] == [code]
+
+
 def test_every_variable_of_the_schema_is_described():
     for name in ("inventory", "model"):
         for key, rule in inlined_schema(name)["properties"].items():

@@ -12,6 +12,7 @@ from inference_platform.catalog.load import Catalog, load
 from inference_platform.findings import ERROR, Finding, errors, show
 from inference_platform.inventory.pull_secret import check_pull_secret
 from inference_platform.inventory.role_inputs import role_inputs
+from inference_platform.models.layers import POOLS
 from inference_platform.models.pipeline import RenderResult, check_schema, render_inventory
 from inference_platform.platform.resolve import OLM, check_settings, resolve, route_of, setting
 from inference_platform.problems import Reporter
@@ -72,10 +73,12 @@ def examine(
         findings += check_settings(settings, catalog, sources)
     findings += _pull_secret_findings(settings, catalog, report, environ)
     near = _near_settings(settings, catalog)
+    pools: dict[str, dict[str, Any]] = {name: {} for name in _pool_names(variables)}
     if near is None:
-        return Examination(findings + check_schema(settings, sources), None)
+        return Examination(findings + check_schema(settings, sources, pools), None)
     can_be_planned = not any(finding.code.startswith("IP-PLT") for finding in errors(findings)) and not wrong & _OF_PLAN
     platform = resolve(settings if can_be_planned else near, catalog, sources).to_dict()
+    platform["pools"] = {**pools, **platform["pools"]}
     models = render_inventory(settings, platform, sources)
     return Examination(findings + models.findings, models if can_be_planned else None)
 
@@ -132,6 +135,14 @@ def _pull_secret_findings(
     mirror = str(setting(settings, "platform_image_registry") or "").rstrip("/")
     where = os.environ if environ is None else environ
     return list(check_pull_secret(settings, where, mirror or registry, report, anonymous=bool(mirror)))
+
+
+def _pool_names(variables: Mapping[str, Any]) -> Iterator[str]:
+    """Names of the node pools, also where something is wrong with a pool: the models that name it are right."""
+    pools = variables.get(POOLS)
+    for pool in pools if isinstance(pools, (list, tuple)) else ():
+        if isinstance(pool, Mapping) and isinstance(pool.get("name"), str):
+            yield pool["name"]
 
 
 def _near_settings(settings: Mapping[str, Any], catalog: Catalog) -> dict[str, Any] | None:

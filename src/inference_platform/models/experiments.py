@@ -13,8 +13,9 @@ from typing import Any
 
 from inference_platform.mirror import Rewriting
 from inference_platform.models import scheduler
-from inference_platform.models.merge import plain
+from inference_platform.models.merge import has, merge, plain
 from inference_platform.models.routes import group_route
+from inference_platform.models.scheduler.strategies import DEFAULT
 from inference_platform.models.services import namespace_object, pod_monitor_object, service_object
 from inference_platform.models.topology import complete, workloads
 from inference_platform.schema import KeyPath
@@ -28,6 +29,7 @@ Reasons = dict[KeyPath, list[str]]
 
 #: Settings of the release and the provider, and what they say when a value comes from them.
 SERVING = {
+    "annotations": "what release {release} asks of every model on {provider}",
     "api_version": "the API version of release {release}",
     "gateway": "the platform's gateway",
     "gpu": "how provider {provider} presents GPUs",
@@ -38,6 +40,8 @@ SERVING = {
     "tls": "servers of release {release} speak HTTPS",
 }
 MIRROR = "platform_image_registry"
+#: Settings that matter also where an entry leaves them out: what they are then, and could be instead.
+_LEFT_OUT: dict[KeyPath, tuple[str, ...]] = {("scheduler", "strategy"): (DEFAULT, "load_aware", "random")}
 #: Keys by one of which the items of a list are told apart.
 _NAMES = ("name", "pluginRef", "type", "key")
 _OF_THE_GROUP = ("name", "namespace")
@@ -85,11 +89,18 @@ def reasons_of(case: Case) -> dict[tuple[str, str], Reasons]:
     base = objects_of(case)
     found: dict[tuple[str, str], Reasons] = {key: {} for key in base}
     vanished: dict[tuple[str, str], Reasons] = {key: {} for key in base}
+    innermost: dict[tuple[tuple[str, str], KeyPath], int] = {}
     for reason, made in _experiments(case, base):
         for key, before in base.items():
-            for path, whole in _differences(before, made.get(key, _GONE)):
-                (vanished if whole else found)[key].setdefault(path, []).append(reason)
-    # That a setting takes a part away as a whole says less of a value in it than what changes the value.
+            for path, cut in _differences(before, made.get(key, _GONE)):
+                if not cut:
+                    found[key].setdefault(path, []).append(reason)
+                elif cut >= innermost.get((key, path), 0):
+                    others = vanished[key].get(path, []) if cut == innermost.get((key, path)) else []
+                    vanished[key][path] = [*others, reason]
+                    innermost[key, path] = cut
+    # That a setting takes a part away as a whole says less of a value in it than what changes the value, and the
+    # less, the larger the part.
     for weaker in (vanished, _of_parts(case, base)):
         for key, reasons in weaker.items():
             found[key] = {**reasons, **found[key]}
@@ -153,6 +164,13 @@ def _changes(case: Case) -> Iterator[tuple[str, Iterator[Case]]]:
     """Each setting, and the cases in which it is another, of which one is tried after the other."""
     for path in settings(case.entry):
         yield dotted(path), (replace(case, entry=entry) for entry in _variants(case.entry, path))
+    for path, (default, *others) in _LEFT_OUT.items():
+        if not has(case.entry, path):
+            for value in others:
+                yield (
+                    f"{dotted(path)}, by default {default}",
+                    iter([replace(case, entry=_given(case.entry, path, value))]),
+                )
     platform = case.platform
     for name, text in SERVING.items():
         reason = text.format(release=platform["release"], provider=platform["provider"])
@@ -226,12 +244,22 @@ def _others(value: Any) -> Iterable[Any]:
 
 
 def _respelled(value: Any) -> Any:
-    """A copy with another text in the place of every text."""
+    """A copy with another text in the place of every text, and another number in that of every number."""
     if isinstance(value, Mapping):
         return {key: _respelled(item) for key, item in value.items()}
     if isinstance(value, list):
         return [_respelled(item) for item in value]
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value + 1
     return f"{value}x" if isinstance(value, str) else value
+
+
+def _given(entry: Any, path: KeyPath, value: Any) -> Any:
+    """A copy of an entry with a setting that it leaves out."""
+    made: Any = value
+    for step in reversed(path):
+        made = {step: made}
+    return merge(entry, made)
 
 
 def _with(entry: Any, path: KeyPath, value: Any) -> Any:
@@ -249,19 +277,22 @@ def _with(entry: Any, path: KeyPath, value: Any) -> Any:
 # ---- comparison -------------------------------------------------------------------------------------------
 
 
-def _differences(before: Any, after: Any, path: KeyPath = ()) -> Iterator[tuple[KeyPath, bool]]:
-    """Paths of values of ``before`` that differ in ``after``, and whether they went with what is around them."""
+def _differences(before: Any, after: Any, path: KeyPath = ()) -> Iterator[tuple[KeyPath, int]]:
+    """Paths of values of ``before`` that differ in ``after``, each with how deep the part is that went with it.
+
+    The depth is 0 for a value that differs itself.
+    """
     if before == after:
         return
     inner = parts(before)
     if inner is None or (path == () and after is _GONE):
-        yield from ((leaf, False) for leaf in leaves(before, path))
+        yield from ((leaf, 0) for leaf in leaves(before, path))
         return
     others = _partners(before, after)
     for step, item in inner:
         other = others.get(step, _GONE)
         if other is _GONE and parts(item) is not None:
-            yield from ((leaf, True) for leaf in leaves(item, (*path, step)))
+            yield from ((leaf, len(path) + 1) for leaf in leaves(item, (*path, step)))
         else:
             yield from _differences(item, other, (*path, step))
 

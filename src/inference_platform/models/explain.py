@@ -14,7 +14,8 @@ from inference_platform.manifest import scalar
 from inference_platform.models import experiments, labels
 from inference_platform.models.choice import listed, means, unknown
 from inference_platform.models.experiments import Case, Object, Reasons, at, leaves, parts
-from inference_platform.models.merge import has, plain
+from inference_platform.models.layers import DEFAULTS, POOLS, PROFILES, Layers
+from inference_platform.models.merge import ALTERNATIVES, has, plain
 from inference_platform.models.pipeline import RenderResult
 from inference_platform.models.routes import models_behind, split_of, weight_of
 from inference_platform.models.topology import PREFILL
@@ -22,7 +23,7 @@ from inference_platform.schema import KeyPath, or_list
 from inference_platform.sources import Sources, dotted
 
 #: What is said of a value before its place, by the variable it comes from.
-_LAYER = {"model_profiles": "profile {}, ", "model_defaults": "model_defaults, "}
+_LAYER = {PROFILES: "profile {name}, ", POOLS: "node pool {name}, ", DEFAULTS: "model_defaults, "}
 ALWAYS = "the same for every model"
 
 
@@ -63,11 +64,12 @@ def explain(
 ) -> Explanation:
     """Explains the model called ``name`` ("name" or "namespace/name").
 
-    ``rendered`` is what ``render`` made of ``variables`` (models, model_defaults, model_profiles, traffic_groups,
-    model_routes).
+    ``rendered`` is what ``render`` made of ``variables`` (models, model_defaults, model_profiles, node_pools,
+    traffic_groups, model_routes).
     """
     entry = _entry(name, rendered)
-    path, written = _written(entry, variables, sources)
+    layers = _layers(variables, platform)
+    path, written = _written(entry, layers, variables, sources)
     group, members = _group(entry, rendered, variables)
     case = Case(entry, platform, group[1], members)
     reasons = experiments.reasons_of(case)
@@ -76,7 +78,7 @@ def explain(
     return Explanation(
         f"{entry['namespace']}/{entry['name']}",
         sources.where(path),
-        tuple(_settings(entry, written, variables, path, sources)),
+        tuple(_settings(entry, written, layers, path, sources)),
         tuple(_group_settings(case, group[0], sources)),
         tuple((_title(obj), tuple(_lines(obj, why))) for obj, why in explained),
     )
@@ -115,47 +117,48 @@ def _entry(name: str, rendered: RenderResult) -> dict[str, Any]:
     raise UnknownModelError(f"expected a model of the inventory, {unknown([name], rendered.ids)}")
 
 
+def _layers(variables: Mapping[str, Any], platform: Mapping[str, Any]) -> Layers:
+    """Profiles and defaults of the inventory, with what its node pools became."""
+    profiles = {**platform["pools"], **(variables.get(PROFILES) or {})}
+    return Layers(variables.get(DEFAULTS) or {}, profiles, variables.get(POOLS) or ())
+
+
 def _written(
-    entry: Mapping[str, Any], variables: Mapping[str, Any], sources: Sources
+    entry: Mapping[str, Any], layers: Layers, variables: Mapping[str, Any], sources: Sources
 ) -> tuple[KeyPath, Mapping[str, Any]]:
     """The entry as the user wrote it, and its path."""
     for index, item in enumerate(sources.models(variables.get("models") or [])):
-        if isinstance(item, Mapping) and item.get("name") == entry["name"]:
-            layers = [item, *(layer for _, layer in _below(item, variables))]
-            if next((layer["namespace"] for layer in layers if "namespace" in layer), None) == entry["namespace"]:
-                return ("models", index), item
+        same_name = isinstance(item, Mapping) and item.get("name") == entry["name"]
+        if same_name and layers.merged(item).get("namespace") == entry["namespace"]:
+            return ("models", index), item
     return ("models",), {}
 
 
-def _below(written: Mapping[str, Any], variables: Mapping[str, Any]) -> list[tuple[KeyPath, Mapping[str, Any]]]:
-    """Profiles and defaults of an entry, the strongest first, with their paths."""
-    defaults, profiles = variables.get("model_defaults") or {}, variables.get("model_profiles") or {}
-    named = written.get("profiles", defaults.get("profiles")) or []
-    found: list[tuple[KeyPath, Mapping[str, Any]]] = [
-        (("model_profiles", name), profiles.get(name) or {}) for name in reversed(named)
-    ]
-    return [*found, (("model_defaults",), defaults)]
-
-
 def _settings(
-    entry: Mapping[str, Any],
-    written: Mapping[str, Any],
-    variables: Mapping[str, Any],
-    path: KeyPath,
-    sources: Sources,
+    entry: Mapping[str, Any], written: Mapping[str, Any], layers: Layers, path: KeyPath, sources: Sources
 ) -> Iterator[Setting]:
-    layers = [(path, written), *_below(written, variables)]
     for key in experiments.settings(entry):
-        yield Setting(dotted(key), at(entry, key), _origin(key, layers, sources))
+        yield Setting(dotted(key), at(entry, key), _origin(key, written, layers, path, sources))
 
 
-def _origin(key: KeyPath, layers: Sequence[tuple[KeyPath, Mapping[str, Any]]], sources: Sources) -> str:
-    for path, layer in layers:
-        if has(layer, key):
-            return _LAYER.get(str(path[0]), "").format(path[-1]) + sources.where((*path, *key)).split(" ")[0]
-    if key[0] == PREFILL and any(has(layer, key[1:]) for _, layer in layers):
-        return f"as {dotted(key[1:])}"
-    return "default of the language, or follows from the rest"
+def _origin(key: KeyPath, written: Mapping[str, Any], layers: Layers, path: KeyPath, sources: Sources) -> str:
+    """Where a value of the entry was written, or what it follows."""
+    place = (*path, *key) if has(written, key) else layers.place(written, key)
+    if place is not None:
+        return _said(place, layers, sources)
+    main = key[1:] if key[0] == PREFILL else ()
+    if main and main[0] not in ALTERNATIVES and (has(written, main) or layers.place(written, main)):
+        return f"as {dotted(main)}"
+    return "default"
+
+
+def _said(place: KeyPath, layers: Layers, sources: Sources) -> str:
+    """A place with the layer it is in; of a value in no file, such as one of ``-e``, its path."""
+    position = sources.place(place)
+    if not position:
+        return dotted(place)
+    name = layers.pool_at(int(place[1])) if place[0] == POOLS else place[1]
+    return _LAYER.get(str(place[0]), "").format(name=name) + position
 
 
 # ---- traffic ----------------------------------------------------------------------------------------------
@@ -179,7 +182,7 @@ def _group(
 
 def _group_settings(case: Case, path: KeyPath, sources: Sources) -> Iterator[Setting]:
     for key in experiments.settings(case.group):
-        yield Setting(dotted(key), at(case.group, key), sources.where((*path, *key)).split(" ")[0])
+        yield Setting(dotted(key), at(case.group, key), sources.place((*path, *key)) or dotted((*path, *key)))
     if "traffic" in case.entry and split_of(case.group) != "header":
         weights = {member["name"]: weight_of(member) for member in [case.entry, *case.members]}
         share = f"{weights[case.entry['name']]} of {sum(weights.values())}"
@@ -197,8 +200,9 @@ def _own_routes(
     for obj in rendered.objects:
         metadata = obj["metadata"]
         if obj["kind"] == "HTTPRoute" and labels.ROUTE in metadata["labels"] and model in models_behind(obj):
-            place = sources.where(("model_routes", written[metadata["namespace"], metadata["name"]])).split(" ")[0]
-            yield obj, {path: [f"model_routes, {place}"] for path in leaves(obj)}
+            path = ("model_routes", written[metadata["namespace"], metadata["name"]])
+            reason = f"model_routes, {sources.place(path)}" if sources.place(path) else dotted(path)
+            yield obj, {leaf: [reason] for leaf in leaves(obj)}
 
 
 # ---- text -------------------------------------------------------------------------------------------------
@@ -262,7 +266,9 @@ def _marked(lines: Iterator[Line], reason: str) -> Iterator[Line]:
 def _value(item: Any) -> str:
     if isinstance(item, list):
         return "[" + ", ".join(map(_value, item)) + "]"
-    return "{}" if isinstance(item, Mapping) else scalar(item)
+    if isinstance(item, Mapping):
+        return "{" + ", ".join(f"{scalar(str(key))}: {_value(inner)}" for key, inner in item.items()) + "}"
+    return scalar(item)
 
 
 def _sentence(found: Sequence[str] | None) -> str:

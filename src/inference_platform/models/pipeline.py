@@ -9,7 +9,7 @@ from typing import Any
 from inference_platform.findings import ERROR, Finding, errors
 from inference_platform.mirror import Rewriting
 from inference_platform.models import scheduler
-from inference_platform.models.layers import DEFAULTS, PROFILES, Layers
+from inference_platform.models.layers import DEFAULTS, POOLS, PROFILES, Layers
 from inference_platform.models.placing import MODELS, PlacedFindings
 from inference_platform.models.reading import GROUPS, ROUTES, Reading
 from inference_platform.models.routes import group_route, own_route
@@ -98,6 +98,7 @@ def render(
     sources: Sources | None = None,
     *,
     profiles: Mapping[str, Any] | None = None,
+    pools: Sequence[Mapping[str, Any]] | None = None,
     groups: Sequence[Any] | None = None,
     routes: Sequence[Any] | None = None,
     kept: Mapping[str, Mapping[str, Any]] | None = None,
@@ -106,11 +107,12 @@ def render(
 
     ``entries``, ``defaults``, ``profiles``, ``groups`` and ``routes`` are what the user
     wrote (``models``, ``model_defaults``, ``model_profiles``, ``traffic_groups``,
-    ``model_routes``); ``platform`` is the plan as plain data. ``kept`` has, by id, the
+    ``model_routes``); ``platform`` is the plan as plain data. ``pools`` are the node
+    pools as written; their profiles are among ``profiles``. ``kept`` has, by id, the
     ``serving`` of models that stay written for another release. All findings are reported
     at once.
     """
-    findings, reading = _reading(entries, defaults, profiles, sources)
+    findings, reading = _reading(entries, Layers(defaults or {}, profiles or {}, pools or ()), sources)
     subjects = [
         _subject(index, entry, _platform_of(entry, platform, kept or {})) for index, entry in reading.entries(entries)
     ]
@@ -160,20 +162,26 @@ def render_inventory(
         platform,
         sources,
         profiles={**platform.get("pools", {}), **(settings.get(PROFILES) or {})},
+        pools=settings.get(POOLS),
         groups=settings.get(GROUPS),
         routes=settings.get(ROUTES),
         kept=kept,
     )
-    names = (MODELS, DEFAULTS, PROFILES, GROUPS, ROUTES)
+    names = (MODELS, DEFAULTS, PROFILES, POOLS, GROUPS, ROUTES)
     return replace(result, written={name: settings[name] for name in names if name in settings})
 
 
-def check_schema(settings: Mapping[str, Any], sources: Sources | None = None) -> list[Finding]:
-    """What the schema alone finds in the models of an inventory: for settings without a plan, which rules need."""
+def check_schema(
+    settings: Mapping[str, Any], sources: Sources | None = None, pools: Mapping[str, Any] | None = None
+) -> list[Finding]:
+    """What the schema alone finds in the models of an inventory: for settings without a plan, which rules need.
+
+    ``pools`` are the profiles of node pools by name, as far as they are known.
+    """
     entries = _entries(settings, sources)
-    named: dict[str, Any] = {pool["name"]: {} for pool in settings.get("node_pools") or [] if "name" in pool}
-    profiles = {**named, **(settings.get(PROFILES) or {})}
-    findings, reading = _reading(entries, settings.get(DEFAULTS), profiles, sources)
+    profiles = {**(pools or {}), **(settings.get(PROFILES) or {})}
+    layers = Layers(settings.get(DEFAULTS) or {}, profiles, settings.get(POOLS) or ())
+    findings, reading = _reading(entries, layers, sources)
     for _ in reading.entries(entries):
         pass
     reading.groups(settings.get(GROUPS) or ())
@@ -186,13 +194,7 @@ def _entries(settings: Mapping[str, Any], sources: Sources | None) -> Sequence[A
     return sources.models(written) if sources else written
 
 
-def _reading(
-    entries: Sequence[Any],
-    defaults: Mapping[str, Any] | None,
-    profiles: Mapping[str, Any] | None,
-    sources: Sources | None,
-) -> tuple[PlacedFindings, Reading]:
-    layers = Layers(defaults or {}, profiles or {})
+def _reading(entries: Sequence[Any], layers: Layers, sources: Sources | None) -> tuple[PlacedFindings, Reading]:
     findings = PlacedFindings(entries, layers, sources)
     findings.add_mistakes_of_layers()
     return findings, Reading(layers, findings)

@@ -58,7 +58,7 @@ class PlacedFindings:
                 self._layers.defaults["name"],
             )
         for name, profile in self._layers.profiles.items():
-            path: KeyPath = (PROFILES, name)
+            path = self._layers.in_profile(name, ())
             wrong = _layer_checker().mistakes(without_nothing(profile, schema.inlined_schema("model")))
             self.add_located(path, wrong)
             for key in OF_AN_ENTRY:
@@ -76,19 +76,18 @@ class PlacedFindings:
                 close = schema.close_names(name, self._layers.profiles)
                 expected = schema.or_list(list(self._layers.profiles)) if self._layers.profiles else "no profile"
                 remedy = f"Did you mean {schema.or_list(close)}?" if close else f"Add it to {PROFILES}, or remove it."
-                path: KeyPath = ("profiles", position)
-                base = self._base(index, path)
-                finding = self._report.error(UNKNOWN_PROFILE, (*base, *path), expected, show(name), remedy)
-                self._add(finding, index if base[0] == MODELS else None)
+                place = self._place(index, ("profiles", position))
+                finding = self._report.error(UNKNOWN_PROFILE, place, expected, show(name), remedy)
+                self._add(finding, index if place[0] == MODELS else None)
         return lost
 
     def add_mistakes(self, index: int, mistakes: Sequence[schema.SchemaMistake]) -> None:
         """Mistakes of the schema in an entry; where the value is a profile's or a default, they are told there."""
         for mistake in mistakes:
-            base = self._base(index, mistake.path)
-            located = replace(mistake, path=(*base, *mistake.path))
-            for finding in self._report.of_schema([located], base=len(base)):
-                self._add(finding, index if base[0] == MODELS else None)
+            place = self._place(index, mistake.path)
+            located = replace(mistake, path=place)
+            for finding in self._report.of_schema([located], base=max(len(place) - len(mistake.path), 0)):
+                self._add(finding, index if place[0] == MODELS else None)
 
     def add_located(self, place: KeyPath, mistakes: Sequence[schema.SchemaMistake]) -> None:
         """Mistakes in what is at ``place`` of the inventory, such as a profile or a group."""
@@ -99,13 +98,12 @@ class PlacedFindings:
     def add_problems(self, problems: Sequence[Problem]) -> None:
         """What rules object to."""
         for problem in problems:
-            base = () if problem.model is None else self._base(problem.model, problem.path)
+            path = problem.path if problem.model is None else self._place(problem.model, problem.path)
             make = self._report.error if problem.severity == ERROR else self._report.warning
-            path = (*base, *problem.path)
             self._add(make(problem.code, path, problem.expected, problem.found, problem.remedy), problem.model)
 
-    def _base(self, index: int, path: KeyPath) -> KeyPath:
-        return self._layers.place(self._entries[index], path) or (MODELS, index)
+    def _place(self, index: int, path: KeyPath) -> KeyPath:
+        return self._layers.place(self._entries[index], path) or (MODELS, index, *path)
 
     def _add_error(self, code: str, path: KeyPath, expected: str, found: Any) -> None:
         remedy = f"Remove {path[-1]} from {'.'.join(map(str, path[:-1]))}."

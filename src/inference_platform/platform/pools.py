@@ -12,6 +12,7 @@ from typing import Any
 
 from inference_platform.findings import Finding, show
 from inference_platform.models.labels import MANAGED_BY
+from inference_platform.models.layers import NODE_POOL_LABEL
 from inference_platform.problems import Reporter
 
 Object = dict[str, Any]
@@ -23,7 +24,6 @@ NODE_POOL = ("karpenter.sh/v1", "NodePool")
 _KEEP = {"cluster-autoscaler.kubernetes.io/safe-to-evict": "false", "karpenter.sh/do-not-disrupt": "true"}
 
 _BY_PROVIDER, _BY_KARPENTER = "provider", "karpenter"
-NODE_POOL_LABEL = "karpenter.sh/nodepool"
 
 
 def check(

@@ -8,8 +8,11 @@ from typing import Any
 import pytest
 import yaml
 
+from inference_platform.catalog.load import load
 from inference_platform.models.explain import ALWAYS, Explanation, UnknownModelError, as_text, explain
 from inference_platform.models.pipeline import render_inventory
+from inference_platform.platform import resolve
+from inference_platform.platform.pools import profiles_of
 from inference_platform.sources import Sources
 
 INVENTORY = """\
@@ -51,6 +54,27 @@ model_routes:
 """
 
 
+POOLS = """\
+node_pools:
+  - name: spot
+    capacity: spot
+    node_selector: {team: blue}
+    tolerations:
+      - {key: team, operator: Exists}
+      - {key: other, operator: Exists}
+    priority: 100
+    keep_running: true
+models:
+  - name: small
+    namespace: team
+    uri: hf://a/small
+    gpu: {count: 1}
+    profiles: [spot]
+    replicas: 3
+    prefill: {}
+"""
+
+
 @pytest.fixture
 def of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, aws: dict[str, Any]) -> Any:
     """Explains a model of the inventory above."""
@@ -86,7 +110,44 @@ def test_every_setting_names_the_layer_it_comes_from(of: Any) -> None:
     assert origins["gpu.product"] == "model_defaults, mine/group_vars/all.yml:3"
     assert origins["gpu.count"] == "mine/group_vars/all.yml:15"
     assert origins["env.LOG_LEVEL"] == "profile careful, mine/group_vars/all.yml:6"
-    assert origins["state"] == "default of the language, or follows from the rest"
+    assert origins["state"] == "default"
+
+
+def test_what_a_node_pool_gives_names_the_pool_and_the_line_that_gives_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, aws: dict[str, Any]
+) -> None:
+    path = tmp_path / "my inventory" / "group_vars" / "all.yml"
+    path.parent.mkdir(parents=True)
+    path.write_text(POOLS, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    variables = yaml.safe_load(POOLS)
+    platform = {**aws, "pools": profiles_of(variables, load().providers["aws"])}
+    sources = Sources.load([tmp_path / "my inventory"])
+    rendered = render_inventory(variables, platform, sources)
+    assert rendered.findings == []
+    settings = explain("small", rendered, variables, platform, sources).settings
+    pool = "node pool spot, my inventory/group_vars/all.yml"
+    assert {item.path: item.origin for item in settings if item.origin.startswith("node pool")} == {
+        "node_selector.eks.amazonaws.com/capacityType": f"{pool}:3",
+        "node_selector.team": f"{pool}:4",
+        "tolerations": f"{pool}:5",
+        "priority_class": f"{pool}:8",
+        "pod_annotations.cluster-autoscaler.kubernetes.io/safe-to-evict": f"{pool}:9",
+        "pod_annotations.karpenter.sh/do-not-disrupt": f"{pool}:9",
+    }
+    origins = {item.path: item.origin for item in settings}
+    assert origins["uri"] == "my inventory/group_vars/all.yml:13"
+    assert (origins["prefill.replicas"], origins["prefill.priority_class"]) == ("default", "as priority_class")
+    text = as_text(explain("small", rendered, variables, platform, sources))
+    assert "tolerations: [{key: team, operator: Exists}, " in text
+
+
+def test_what_is_said_with_e_names_its_path(aws: dict[str, Any]) -> None:
+    variables = yaml.safe_load(INVENTORY)
+    rendered = render_inventory(variables, aws)
+    origins = {item.path: item.origin for item in explain("big", rendered, variables, aws, Sources()).settings}
+    assert origins["uri"] == "models[1].uri"
+    assert origins["env.LOG_LEVEL"] == "model_profiles.careful.env.LOG_LEVEL"
 
 
 def test_every_value_of_an_object_names_the_settings_it_depends_on(of: Any) -> None:
@@ -98,6 +159,22 @@ def test_every_value_of_an_object_names_the_settings_it_depends_on(of: Any) -> N
     assert found["tolerations:"] == "how provider aws presents GPUs"
     assert found["nodeSelector:"].startswith("gpu.product")
     assert found["kind: LLMInferenceService"] == ALWAYS
+
+
+def test_the_strategy_of_the_scheduler_is_named_where_the_entry_leaves_it_out(of: Any) -> None:
+    found = reasons(of("apart"), "LLMInferenceService team/apart")
+    assert found["- type: prefix-cache-scorer"] == "scheduler.strategy, by default prefix_cache"
+    assert found["kind: EndpointPickerConfig"] == ALWAYS
+
+
+def test_a_number_in_a_list_is_put_down_to_the_list(of: Any) -> None:
+    assert reasons(of("big"), "InferenceObjective team/premium")["priority: 100"] == "scheduler.objectives"
+
+
+def test_what_a_release_asks_of_every_model_is_named(of: Any) -> None:
+    plan = resolve({"platform_release": "3.4", "distribution": "redhat", "provider": "openshift"}).to_dict()
+    found = reasons(of("big", serving=plan["serving"], provider="openshift"), "LLMInferenceService team/big")
+    assert found["annotations:"] == "what release 3.4 asks of every model on openshift"
 
 
 def test_each_flag_has_its_own_reason(of: Any) -> None:

@@ -45,6 +45,14 @@ def test_replicas_of_a_profile_give_way_to_scaling_of_the_entry(aws):
     assert "replicas" not in merged
 
 
+def test_a_mistake_in_what_a_pool_gives_is_told_at_the_pool(aws):
+    pools = [{"name": "other"}, {"name": "spot", "node_selector": {"a": 7}, "priority": 1, "keep_running": True}]
+    profiles = {"spot": {"node_selector": {"a": 7}, "priority_class": "", "pod_annotations": {"x": 1}}}
+    found = render([model(profiles=["spot"])], {}, aws, profiles=profiles, pools=pools).findings
+    places = {"node_pools[1].node_selector.a", "node_pools[1].priority", "node_pools[1].keep_running"}
+    assert {finding.where for finding in found} >= places
+
+
 def test_an_unknown_profile_is_refused(aws):
     (finding,) = render([model(profiles=["lagre"])], {}, aws, profiles=PROFILES).findings
     assert (finding.code, finding.where) == ("IP-MOD-012", "models[0].profiles[0] (qwen)")
