@@ -164,9 +164,9 @@ def _changes(case: Case) -> Iterator[tuple[str, Iterator[Case]]]:
     """Each setting, and the cases in which it is another, of which one is tried after the other."""
     for path in settings(case.entry):
         yield dotted(path), (replace(case, entry=entry) for entry in _variants(case.entry, path))
-    for path, (default, *others) in _LEFT_OUT.items():
+    for path, (default, *rest) in _LEFT_OUT.items():
         if not has(case.entry, path):
-            for value in others:
+            for value in rest:
                 yield (
                     f"{dotted(path)}, by default {default}",
                     iter([replace(case, entry=_given(case.entry, path, value))]),

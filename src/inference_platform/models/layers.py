@@ -38,7 +38,9 @@ class Layers:
     ) -> None:
         self.defaults = defaults
         self.profiles = profiles
-        self._pools = {pool["name"]: (index, pool) for index, pool in enumerate(pools) if "name" in pool}
+        self._pools: dict[str, tuple[int, Mapping[str, Any]]] = {
+            pool["name"]: (index, pool) for index, pool in enumerate(pools) if "name" in pool
+        }
         self._below: dict[tuple[str, ...], dict[str, Any]] = {}
 
     def names(self, entry: Mapping[str, Any]) -> list[str]:

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from inference_platform.findings import WARNING
-from inference_platform.platform.pools import NODE_POOL, NODE_POOL_LABEL
+from inference_platform.models.layers import NODE_POOL_LABEL
+from inference_platform.platform.pools import NODE_POOL
 from inference_platform.preflight.registry import Objection, Scene, check
 from inference_platform.preflight.snapshot import dig, labels_of
 
