@@ -52,7 +52,9 @@ class Cluster:
     @property
     def environment(self) -> dict[str, str]:
         path = f"{self.tools / 'bin'}{os.pathsep}{os.environ['PATH']}"
-        return {**os.environ, "KUBECONFIG": str(self.kubeconfig), "EMBEDDED_CLUSTER": self.name, "PATH": path}
+        # As for most users, Python may keep what it compiled: without, every run compiles some hundred modules again.
+        kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+        return {**kept, "KUBECONFIG": str(self.kubeconfig), "EMBEDDED_CLUSTER": self.name, "PATH": path}
 
     @property
     def pull_secret(self) -> Path:
