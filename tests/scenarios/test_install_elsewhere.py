@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from inference_platform.catalog import load
 from tests.scenarios.conftest import Installation, Start, install_sample, on_embedded_cluster
 from tests.scenarios.test_install_on_aws import DEPLOYMENTS, condition, deployments, model
 from tests.support.audit import AuditMark
@@ -69,10 +70,15 @@ DEPENDENCIES = frozenset({"gateway_api", "cert_manager", "sail", "lws"})
 
 TARGETS = (
     Target("coreweave", "coreweave", "3.4", engine="coreweave"),
+    Target("coreweave", "coreweave", "3.5", engine="coreweave", delegated=frozenset({"sail", "lws"})),
     Target("gke", "gcp", "3.4", mirror="mirror.example.com:5000/platform"),
+    Target("gke", "gcp", "3.5"),
+    Target("generic", "generic", "3.4", load_balancer=False),
     Target("generic", "generic", "3.5", load_balancer=False),
     Target("eks", "aws", "3.5", engine="aws", delegated=frozenset({"sail", "lws"})),
 )
+#: Release and provider of installations that have a test module of their own.
+OF_OTHER_MODULES = {("3.4", "aws"), ("3.4", "azure"), ("3.5", "azure"), ("3.4", "openshift")}
 
 
 @dataclass(frozen=True)
@@ -81,6 +87,12 @@ class Installed:
 
     target: Target
     installation: Installation
+
+
+def test_every_release_is_installed_on_every_provider_that_it_is_for() -> None:
+    releases = load().releases
+    wanted = {(name, provider) for name, release in releases.items() for provider in release["providers"]}
+    assert {(target.release, target.flavour) for target in TARGETS} | OF_OTHER_MODULES == wanted
 
 
 @pytest.fixture(scope="module", params=TARGETS, ids=str)
