@@ -18,12 +18,14 @@ class ActionModule(PlatformAction):
         "model": {"type": "str", "required": True},
         "rendered": {"type": "path", "required": True},
         "platform": {"type": "dict", "required": True},
+        "move": {"type": "list", "elements": "str", "default": []},
         "inventories": {"type": "list", "elements": "path"},
     }
 
     def perform(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        from inference_platform import catalog
         from inference_platform.inventory import Sources
-        from inference_platform.models import explain
+        from inference_platform.models import explain, kept
 
         known = self.task_vars
         variables = {name: plain(self._templar.template(known[name])) for name in LAYERS if name in known}
@@ -38,4 +40,6 @@ class ActionModule(PlatformAction):
         except explain.UnknownModelError as error:
             # Without its cause, which Ansible would print once more.
             raise AnsibleActionFail(f"model: {error}") from None
-        return {"changed": False, "msg": explain.as_text(explanation)}
+        release, releases = arguments["platform"]["release"], catalog.load().releases
+        aside = kept.unknown_here(release, releases, [explanation.model], arguments["move"])
+        return {"changed": False, "msg": "\n\n".join(filter(None, (explain.as_text(explanation), aside)))}

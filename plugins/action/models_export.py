@@ -17,25 +17,32 @@ class ActionModule(PlatformAction):
     ARGUMENTS: ClassVar = {
         "rendered": {"type": "path", "required": True},
         "directory": {"type": "path", "required": True},
+        "platform": {"type": "dict", "required": True},
         "only": {"type": "list", "elements": "str", "default": []},
+        "move": {"type": "list", "elements": "str", "default": []},
     }
 
     def perform(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        from inference_platform import catalog
         from inference_platform.cluster import models
         from inference_platform.cluster.objects import prepare
-        from inference_platform.models import export
+        from inference_platform.models import export, kept
 
         choice = models.Choice(only=frozenset(arguments["only"]))
         folder = Path(arguments["directory"])
         earlier = export.read(folder) if choice.only else {}
         beside = [path for path, item in earlier.items() if not choice.covers(models.model_of(item))]
-        selection = choice.of(handover.take(arguments["rendered"]).objects, filter(None, earlier.values()))
+        rendered = handover.take(arguments["rendered"])
+        selection = choice.of(rendered.objects, filter(None, earlier.values()))
         files = export.files(map(prepare, selection.objects), beside)
         written = export.write(folder, files, beside=frozenset(beside), check=self.check)
         others = len(set(beside) - files.keys())
+        ids = {f"{model.namespace}/{model.name}" for model in rendered.models}
+        release, releases = arguments["platform"]["release"], catalog.load().releases
+        aside = kept.unknown_here(release, releases, filter(choice.covers, ids), arguments["move"])
         return {
             "changed": bool(written),
-            "msg": told(written, folder, others),
+            "msg": "\n".join(filter(None, (told(written, folder, others), aside))),
             "warnings": list(selection.notes),
             "directory": str(folder),
         }

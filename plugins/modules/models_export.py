@@ -24,9 +24,17 @@ options:
     type: list
     elements: str
     default: []
+  move:
+    description:
+      - Names of models that go over to this release, as C(name) or C(namespace/name). Of others the result says that
+        the cluster may have them as an earlier release wrote them.
+    type: list
+    elements: str
+    default: []
 notes:
   - Supports check mode.
 extends_documentation_fragment:
+  - inference.platform.plan
   - inference.platform.plan.rendered
   - inference.platform.controller
 author:
@@ -37,6 +45,7 @@ EXAMPLES = r"""
 - name: Write the models for GitOps
   inference.platform.models_export:
     rendered: "{{ platform_rendered }}"
+    platform: "{{ platform }}"
     directory: build/export
 """
 

@@ -205,6 +205,18 @@ def test_an_unknown_release_leaves_what_the_schema_says_about_models(variables, 
     assert findings[0].where == "platform_release"
 
 
+def test_a_name_in_models_move_that_means_no_model_is_refused(variables):
+    variables["models_move"] = ["qwen-basic", "models/qwen-basic"]
+    assert found(variables) == []
+    variables["models_move"].append("qwen-basci")
+    finding = only(variables)
+    assert (finding.code, finding.where, finding.found) == ("IP-INV-008", "models_move[2]", "'qwen-basci'")
+    assert finding.remedy == "Did you mean qwen-basic? Correct the name, or take it out."
+    variables["models_move"] = ["qwen-basic", "nobody"]
+    variables["models"][0]["replicas"] = "two"
+    assert [item.found for item in found(variables) if item.code == "IP-INV-008"] == ["'nobody'"]
+
+
 @pytest.mark.parametrize(
     ("wrong", "code"),
     [

@@ -140,7 +140,7 @@ def apply_models(
                     cluster, pull_secret.name, batch.namespaces, content, check=check, workers=workers
                 )
             )
-        batch.move()
+        batch.move(pool)
         batch.write(pool)
         batch.remove(surplus, pool)
     return batch.result
@@ -197,10 +197,13 @@ class _Batch:
         self._know_all_names(wanted)
 
     def _know_all_names(self, wanted: list[Object]) -> None:
-        known = {model for obj in [*wanted, *self._ours.values()] if (model := model_of(obj))}
-        wrong = unknown(self._choice.only, known | self._choice.absent)
-        if wrong:
-            raise UnknownModel(f"only: expected a model of the inventory, or one of ours in the cluster, {wrong}")
+        known = {model for obj in [*wanted, *self._ours.values()] if (model := model_of(obj))} | self._choice.absent
+        for setting, names in (("only", self._choice.only), ("models_recreate", self._choice.recreate)):
+            wrong = unknown(names, known)
+            if wrong:
+                raise UnknownModel(
+                    f"{setting}: expected a model of the inventory, or one of ours in the cluster, {wrong}"
+                )
 
     def _removable(self, asked: Collection[tuple[str, str]]) -> list[tuple[str, str]]:
         """(apiVersion, kind) of what can be removed, as the cluster serves it; of kinds `asked` for in that version."""
@@ -294,28 +297,41 @@ class _Batch:
                     self.result.errors.append(ObjectError(ref, text))
         self._leave_out(lambda ref: ref.namespace in namespaces)
 
-    def move(self) -> None:
+    def move(self, pool: ThreadPoolExecutor) -> None:
         """Takes from the status of models the presets of another release that they keep to.
 
-        KServe then chooses those of its own release and notes them (platform.md 1.11).
+        KServe then chooses those of its own release and notes them (platform.md 1.11).  It does so at once, so the
+        server is asked first whether it takes the model as this release writes it; what it refuses stays as it is.
         """
-        for group in self._groups:
-            for ref in map(Ref.of, group):
-                live = self._live.get(ref)
-                if ref.kind == KIND and isinstance(live, dict) and means(self._choice.move, ref.place):
-                    self._forget_presets(ref, live)
+        moving = [obj for group in self._groups for obj in group if self._old_presets(Ref.of(obj))]
+        if not moving:
+            return
+        refused = apply_group(self._cluster, moving, self._live, pool, check=True).errors
+        self.result.errors += refused
+        stay = {error.ref for error in refused}
+        stay |= {ref for ref in map(Ref.of, moving) if ref not in stay and not self._forget_presets(ref)}
+        left = {self.result.owners.get(ref, ref.place) for ref in stay}
+        self._leave_out(lambda ref: self.result.owners.get(ref) in left)
 
-    def _forget_presets(self, ref: Ref, live: Object) -> None:
-        old = [name for name, preset in notes_of(live).items() if not preset.startswith(self._choice.presets)]
-        if not old or _is_dying(live):
-            return
-        self.result.changes.append(Change(ref, UPDATE, note="goes over to the presets of this release"))
-        if self._check:
-            return
+    def _old_presets(self, ref: Ref) -> list[str]:
+        """The notes of presets of another release on a model that is to move."""
+        live = self._live.get(ref)
+        if ref.kind != KIND or not isinstance(live, dict) or not means(self._choice.move, ref.place):
+            return []
+        if _is_dying(live) or ref in self._recreated:
+            return []  # it is made anew, without notes
+        return [name for name, preset in notes_of(live).items() if not preset.startswith(self._choice.presets)]
+
+    def _forget_presets(self, ref: Ref) -> bool:
+        """Whether the notes could be taken away."""
         try:
-            self._cluster.patch_status(ref, {"annotations": dict.fromkeys(old)})
+            if not self._check:
+                self._cluster.patch_status(ref, {"annotations": dict.fromkeys(self._old_presets(ref))})
         except errors.ClusterError as error:
             self.result.errors.append(ObjectError(ref, str(error)))
+            return False
+        self.result.changes.append(Change(ref, UPDATE, note="goes over to the presets of this release"))
+        return True
 
     def write(self, pool: ThreadPoolExecutor) -> None:
         """All other objects, kind by kind."""
@@ -376,7 +392,9 @@ class _Batch:
         return ref, None
 
     def remove(self, surplus: Sequence[Object], pool: ThreadPoolExecutor) -> None:
-        """Removes what the inventory no longer has."""
+        """Removes what the inventory no longer has; of a model that could not be written nothing."""
+        failed = self.result.failed
+        surplus = [obj for obj in surplus if model_of(obj) not in failed]
         for done, (obj, error) in enumerate(pool.map(self._delete, surplus), start=1):
             ref = Ref.of(obj)
             if error is None:

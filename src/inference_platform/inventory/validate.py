@@ -12,15 +12,18 @@ from inference_platform.catalog.load import Catalog, load
 from inference_platform.findings import ERROR, Finding, errors, show
 from inference_platform.inventory.pull_secret import check_pull_secret
 from inference_platform.inventory.role_inputs import role_inputs
+from inference_platform.models.choice import unknown
 from inference_platform.models.layers import POOLS
-from inference_platform.models.pipeline import RenderResult, check_schema, render_inventory
+from inference_platform.models.pipeline import RenderResult, check_schema, ids_of, render_inventory
 from inference_platform.platform.resolve import OLM, check_settings, resolve, route_of, setting
 from inference_platform.problems import Reporter
 from inference_platform.schema import SchemaMistake
 from inference_platform.sources import Sources
 
 UNREADABLE_FILE = "IP-INV-006"
+UNKNOWN_MOVE = "IP-INV-008"
 
+MOVE = "models_move"
 _OF_PLAN = frozenset({"platform_release", "distribution", "provider"})
 # Names that Ansible itself gives a meaning in an inventory.
 _ANSIBLE_PREFIX = "ansible_"
@@ -80,7 +83,8 @@ def examine(
     platform = resolve(settings if can_be_planned else near, catalog, sources).to_dict()
     platform["pools"] = {**pools, **platform["pools"]}
     models = render_inventory(settings, platform, sources)
-    return Examination(findings + models.findings, models if can_be_planned else None)
+    findings += [*models.findings, *_unknown_moves(settings, platform, sources, report)]
+    return Examination(findings, models if can_be_planned else None)
 
 
 def unreadable_files(sources: Sources) -> list[Finding]:
@@ -135,6 +139,25 @@ def _pull_secret_findings(
     mirror = str(setting(settings, "platform_image_registry") or "").rstrip("/")
     where = os.environ if environ is None else environ
     return list(check_pull_secret(settings, where, mirror or registry, report, anonymous=bool(mirror)))
+
+
+def _unknown_moves(
+    settings: Mapping[str, Any], platform: Mapping[str, Any], sources: Sources, report: Reporter
+) -> Iterator[Finding]:
+    """Names in ``models_move`` that mean no model of the inventory."""
+    moved = settings.get(MOVE) or []
+    known = ids_of(settings, platform, sources) if moved else []
+    for index, name in enumerate(moved):
+        wrong = unknown([name], known)
+        if wrong:
+            found, _, hint = wrong.partition(". ")
+            yield report.error(
+                UNKNOWN_MOVE,
+                (MOVE, index),
+                "a model of the inventory, as NAME or NAMESPACE/NAME",
+                found.removeprefix("found "),
+                f"{hint} Correct the name, or take it out.",
+            )
 
 
 def _pool_names(variables: Mapping[str, Any]) -> Iterator[str]:

@@ -11,6 +11,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
+from inference_platform.models.choice import means
+from inference_platform.schema import or_list
+
 #: Notes in status.annotations that say most about how a service must be written, the first that is there.
 _DECISIVE = ("serving.kserve.io/config-llm-scheduler", "serving.kserve.io/config-llm-template")
 #: What all notes begin with.
@@ -37,6 +40,28 @@ def release_of(service: Mapping[str, Any], releases: Collection[str]) -> str | N
     # Of a model that was half moved the scheduler decides; one without scheduler has notes of other presets alone.
     preset = next((notes[note] for note in (*_DECISIVE, *notes) if note in notes), "")
     return next((name for name in releases if preset.startswith(_prefix(name))), None)
+
+
+def unknown_here(release: str, releases: Iterable[str], models: Iterable[str], moved: Collection[str]) -> str:
+    """A sentence for what is written or shown without a cluster, which alone knows the release of a model.
+
+    release   of the inventory
+    releases  those of the catalogue
+    models    ids; those that ``moved`` (names or ids) means are of the release whatever made them
+
+    Empty where no model can be of an earlier release.
+    """
+    earlier = sorted((name for name in releases if _number(name) < _number(release)), key=_number)
+    if not earlier or all(means(moved, model) for model in models):
+        return ""
+    return (
+        f"This is for release {release}; no cluster was asked. On a cluster a model that release {or_list(earlier)} "
+        "made stays as that wrote it until models_move names it (docs/upgrade.md)."
+    )
+
+
+def _number(release: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in release.split("."))
 
 
 def _prefix(release: str) -> str:

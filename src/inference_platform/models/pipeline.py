@@ -171,6 +171,14 @@ def render_inventory(
     return replace(result, written={name: settings[name] for name in names if name in settings})
 
 
+def ids_of(settings: Mapping[str, Any], platform: Mapping[str, Any], sources: Sources | None = None) -> list[str]:
+    """Ids (namespace/name) of all entries of an inventory, also of those with mistakes."""
+    profiles = {**platform.get("pools", {}), **(settings.get(PROFILES) or {})}
+    layers = Layers(settings.get(DEFAULTS) or {}, profiles)
+    merged = [layers.merged(entry) for entry in _entries(settings, sources) if isinstance(entry, Mapping)]
+    return [f"{entry.get('namespace', '')}/{entry['name']}" for entry in merged if "name" in entry]
+
+
 def check_schema(
     settings: Mapping[str, Any], sources: Sources | None = None, pools: Mapping[str, Any] | None = None
 ) -> list[Finding]:

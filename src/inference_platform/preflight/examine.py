@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +93,7 @@ def examine(
     late: list[Finding] = []
     if kept:
         again = _render_again(settings, plan, kept, rendered, sources())
-        late = [finding for finding in again.findings if finding not in rendered.findings]
+        late = [_with_the_way_out(item, plan["release"]) for item in again.findings if item not in rendered.findings]
         rendered = again
     installed = seen.namespace(plan["namespaces"]["applications"]) is not None
     scene = Scene(
@@ -110,6 +110,12 @@ def examine(
     others = late + _capacity(seen, plan, rendered, moved, where, nodes_are_started=scene.scales)
     others += _references(cluster, seen, plan, rendered, where, installs=installs)
     return Examination(plan, outcome.run(scene, _version(seen), others), rendered, kept)
+
+
+def _with_the_way_out(finding: Finding, release: str) -> Finding:
+    """What is wrong only for the earlier release that a model stays with is right once the model moves."""
+    way = f"An earlier release made this model and it stays with that: name it in models_move to take it to {release}."
+    return replace(finding, remedy=f"{finding.remedy} {way}")
 
 
 def _render_again(

@@ -218,8 +218,10 @@ def test_only_acts_on_the_named_models(cluster: Cluster) -> None:
 
 
 def test_an_unknown_name_in_only_is_an_error_before_any_write(api: FakeApi, cluster: Cluster) -> None:
-    with pytest.raises(UnknownModel, match=r"found 'm11'\. Did you mean m1"):
+    with pytest.raises(UnknownModel, match=r"only: .* found 'm11'\. Did you mean m1"):
         apply_models(cluster, models(3), choice=Choice(only=frozenset({"m11"})))
+    with pytest.raises(UnknownModel, match=r"models_recreate: .* found 'm11'\. Did you mean m1"):
+        apply_models(cluster, models(3), choice=Choice(recreate=frozenset({"m11"})))
     assert api.writes() == []
 
 
@@ -443,6 +445,44 @@ def test_a_model_that_moves_forgets_the_presets_of_the_old_release(
     bodies = [request.body for request in api.requests if request.path.endswith("/status")]
     forgotten = {"status": {"annotations": {"serving.kserve.io/config-llm-template": None}}}
     assert bodies == ([forgotten] if moved else [])
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "text"),
+    [
+        pytest.param("/m0$", 422, "the webhook says no", id="the model"),
+        pytest.param("/m0/status$", 403, "the status is not yours", id="its presets"),
+    ],
+)
+def test_a_model_that_cannot_move_stays_as_it_is(
+    api: FakeApi, cluster: Cluster, path: str, status: int, text: str
+) -> None:
+    apply_models(cluster, [*models(2), route("of-m0", "m0")])
+    api.put(keeping(api.stored("LLMInferenceService", "m0", "team"), "v3-4-4"))
+    before = api.stored("LLMInferenceService", "m0", "team")
+    wanted = models(2)
+    for obj in wanted:
+        obj.get("spec", {}).update(replicas=7)
+    api.requests.clear()
+    choice = Choice(move=frozenset({"m0"}), presets="v3-5-0-kserve-")
+    api.fail("PATCH", path, status, text)
+    result = apply_models(cluster, wanted, choice=choice)
+    assert result.outcome() == {"team/m0": "failed", "team/m1": "changed"}
+    assert [text in str(error) for error in result.errors] == [True]
+    assert api.stored("LLMInferenceService", "m0", "team") == before
+    assert names(api, "HTTPRoute") == {"of-m0"}, "what stands beside it stays too"
+    assert [request.path.rpartition("/")[2] for request in api.writes() if "m0" in request.path] == (
+        ["status"] if "status" in path else []
+    )
+
+
+def test_a_model_that_is_made_anew_need_not_move(api: FakeApi, cluster: Cluster) -> None:
+    apply_models(cluster, [*models(1)])
+    api.put(keeping(api.stored("LLMInferenceService", "m0", "team"), "v3-4-4"))
+    wanted = [namespace(), model("m0", parallelism={"pipeline": 2})]
+    choice = Choice(move=frozenset({"m0"}), recreate=frozenset({"m0"}), presets="v3-5-0-kserve-")
+    result = apply_models(cluster, wanted, choice=choice)
+    assert (result.errors, result.outcome()) == ([], {"team/m0": "recreated"})
 
 
 OLD_GROUP, NEW_GROUP = "inference.networking.x-k8s.io/v1alpha2", "llm-d.ai/v1alpha2"

@@ -39,6 +39,26 @@ def test_presets_tell_the_release_that_made_a_model(notes: dict[str, str], relea
     assert kept.releases_of_models([live], "3.5", RELEASES) == ({"team/m": "3.4"} if release == "3.4" else {})
 
 
+@pytest.mark.parametrize(
+    ("release", "models", "moved", "told"),
+    [
+        ("3.5", ["team/m"], [], "stays as that wrote it"),
+        ("3.5", ["team/m", "team/n"], ["m"], "stays as that wrote it"),
+        ("3.5", ["team/m"], ["m"], ""),
+        ("3.5", ["team/m"], ["team/m"], ""),
+        ("3.5", [], [], ""),
+        ("3.4", ["team/m"], [], ""),
+    ],
+)
+def test_without_a_cluster_it_is_said_that_models_may_be_of_an_earlier_release(
+    release: str, models: list[str], moved: list[str], told: str
+) -> None:
+    text = kept.unknown_here(release, ["3.10", *RELEASES], models, moved)
+    assert told in text
+    assert bool(text) is bool(told)
+    assert "3.4 made" in text or not text
+
+
 def test_a_model_that_is_kept_is_written_as_its_release_wrote_it_and_others_are_not() -> None:
     old = {"platform_release": "3.4", "provider": "generic", "models": [ENTRY, {**ENTRY, "name": "n"}]}
     new = {**old, "platform_release": "3.5"}

@@ -38,6 +38,10 @@ def shape_is_right(config: Config) -> Iterator[Mistake]:
     wanted, written = config.program.api_version, config.data.get("apiVersion", config.program.api_version)
     if isinstance(written, str) and written != wanted:
         remedy = f"Set apiVersion to {wanted}."
+        names = list(config.catalogue.programs)
+        older = names[: names.index(config.program.name)]
+        if any(written == config.catalogue.programs[name].api_version for name in older):
+            remedy += " In an upgrade name the model in models_move as well, so that its scheduler changes too."
         yield Mistake("IP-SCH-020", ("apiVersion",), f"{wanted} for {config.program.title}", show(written), remedy)
 
 

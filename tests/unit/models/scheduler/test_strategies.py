@@ -374,6 +374,9 @@ def test_what_is_written_for_the_router_is_in_its_own_version() -> None:
     older = {**config, "apiVersion": "inference.networking.x-k8s.io/v1alpha1"}
     (mistake,) = check_config(older, "llm-d-0.9.0")
     assert (mistake.code, mistake.path) == ("IP-SCH-020", ("apiVersion",))
+    assert "In an upgrade name the model in models_move as well" in mistake.remedy
+    (mistake,) = check_config({**config, "apiVersion": "llm-d.ai/v1alpha1"}, "llm-d-0.7.1")
+    assert mistake.remedy == "Set apiVersion to inference.networking.x-k8s.io/v1alpha1."
 
 
 def test_the_schema_knows_every_strategy() -> None:

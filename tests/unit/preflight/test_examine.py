@@ -1,0 +1,71 @@
+"""What a preflight says about models that an earlier release made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from inference_platform import platform
+from inference_platform.cluster.client import Cluster
+from inference_platform.models.pipeline import render_inventory
+from inference_platform.preflight import examine
+from tests.unit.cluster.fake_api import FakeApi
+
+SERVING = "serving.kserve.io/v1alpha2"
+CONFIG = {
+    "apiVersion": "llm-d.ai/v1alpha1",
+    "kind": "EndpointPickerConfig",
+    "plugins": [{"type": "single-profile-handler"}, {"type": "queue-scorer"}, {"type": "max-score-picker"}],
+    "schedulingProfiles": [
+        {"name": "default", "plugins": [{"pluginRef": "queue-scorer"}, {"pluginRef": "max-score-picker"}]}
+    ],
+}
+MODEL = {"name": "m", "namespace": "team", "uri": "hf://a/b", "gpu": {"count": 1}, "scheduler": {"config": CONFIG}}
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[Cluster]:
+    """A cluster with one model that release 3.4 made."""
+    api = FakeApi()
+    api.kinds.append((SERVING, "LLMInferenceService", "llminferenceservices", True))
+    notes = {"serving.kserve.io/config-llm-scheduler": "v3-4-4-kserve-config-llm-scheduler"}
+    metadata = {"name": "m", "namespace": "team"}
+    for name in ("team", "redhat-ods-applications"):
+        api.put({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+    api.put(
+        {
+            "apiVersion": SERVING,
+            "kind": "LLMInferenceService",
+            "metadata": metadata,
+            "spec": {},
+            "status": {"annotations": notes},
+        }
+    )
+    yield Cluster.connect(api.kubeconfig(tmp_path))
+    api.close()
+
+
+@pytest.mark.parametrize("moves", [False, True])
+def test_a_model_with_a_configuration_for_the_new_release_is_told_to_move(cluster: Cluster, moves: bool) -> None:
+    settings: dict[str, Any] = {
+        "platform_release": "3.5",
+        "provider": "generic",
+        "models": [MODEL],
+        "models_move": ["m"] if moves else [],
+    }
+    rendered = render_inventory(settings, platform.resolve(settings).to_dict())
+    assert rendered.findings == []
+    found = examine.examine(cluster, settings, rendered, installs=False)
+    told = [item for item in found.outcome.findings if item.code == "IP-SCH-020"]
+    assert found.kept == ({} if moves else {"team/m": "3.4"})
+    assert [item.remedy for item in told] == (
+        []
+        if moves
+        else [
+            "Set apiVersion to inference.networking.x-k8s.io/v1alpha1. An earlier release made this model and it "
+            "stays with that: name it in models_move to take it to 3.5."
+        ]
+    )
