@@ -19,6 +19,7 @@ class ActionModule(PlatformAction):
         **CONNECTION,
         "rendered": {"type": "path", "required": True},
         "platform": {"type": "dict", "required": True},
+        "instance_types": {"type": "list", "elements": "dict", "default": []},
         "live": {"type": "bool", "default": True},
     }
 
@@ -31,5 +32,6 @@ class ActionModule(PlatformAction):
             cluster = self.connect(arguments)
             running = "status.phase!=Succeeded,status.phase!=Failed"
             seen = cluster.list("v1", "Node"), cluster.list("v1", "Pod", field_selector=running)
-        text = overview.as_text(rendered.entries, rendered.objects, arguments["platform"], seen)
+        own = arguments["instance_types"]
+        text = overview.as_text(rendered.entries, rendered.objects, arguments["platform"], seen, own)
         return {"changed": False, "msg": f"{quantity(len(rendered.entries), 'model')}\n{text}"}

@@ -12,6 +12,11 @@ description:
     its pods would go; and the machines of the provider that would take all models if no node had GPUs yet. Reads only.
   - docs/capacity.md has the formulas and their sources.
 options:
+  instance_types:
+    description: Machines beside those that the catalogue has for the provider, as in the inventory.
+    type: list
+    elements: dict
+    default: []
   live:
     description: Whether to look at the nodes and pods of the cluster. Without, no cluster is needed.
     type: bool

@@ -107,7 +107,9 @@ def examine(
         bool(setting(settings, "node_autoscaling")),
     )
     _ask(cluster, settings, scene, crd_source)
-    others = late + _capacity(seen, plan, rendered, moved, where, nodes_are_started=scene.scales)
+    others = late + _capacity(
+        seen, plan, rendered, moved, where, own=setting(settings, "instance_types"), nodes_are_started=scene.scales
+    )
     others += _references(cluster, seen, plan, rendered, where, installs=installs)
     return Examination(plan, outcome.run(scene, _version(seen), others), rendered, kept)
 
@@ -222,12 +224,15 @@ def _capacity(
     moved: Iterable[str],
     where: Where,
     *,
+    own: Iterable[Mapping[str, Any]],
     nodes_are_started: bool,
 ) -> list[Finding]:
     if {"nodes", "pods"} & seen.unseen.keys():
         return []
     gpu = plan["serving"]["gpu"]
-    machines = capacity.plan_for_empty_cluster(rendered.objects, plan["provider"], gpu) if nodes_are_started else None
+    machines = None
+    if nodes_are_started:
+        machines = capacity.plan_for_empty_cluster(rendered.objects, plan["provider"], gpu, own=own)
     changing = survey.changing_models(rendered.objects, seen.of("services"), seen.of("pods"))
     changing |= {(namespace, name) for namespace, _, name in (model.partition("/") for model in moved)}
     return capacity.check(

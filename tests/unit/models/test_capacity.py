@@ -285,6 +285,18 @@ def test_what_no_machine_takes_stays_an_error() -> None:
     machines = startable("L4", 4, wanted)
     (finding,) = check([model(count=8)], [], [], GPU, objects=[wanted], startable=machines).findings
     assert (finding.code, finding.severity) == ("IP-CAP-001", "error")
+    assert finding.remedy.endswith(
+        "None can be expected from the autoscaler: a pod needs 8 GPUs; the largest machine, big, has 4 GPUs "
+        "(instance_types adds machines)."
+    )
+
+
+def test_where_no_machines_are_known_an_autoscaler_makes_nothing_possible() -> None:
+    wanted = service(gpus=8)
+    machines = plan_for_empty_cluster([wanted], "generic", GPU)
+    (finding,) = check([model(count=8)], [], [], GPU, objects=[wanted], startable=machines).findings
+    assert (finding.code, finding.severity) == ("IP-CAP-001", "error")
+    assert "no machine with L4 is known for generic (instance_types adds machines)" in finding.remedy
 
 
 @pytest.mark.parametrize(

@@ -98,9 +98,9 @@ def test_each_pod_of_a_group_gets_its_place():
 @pytest.mark.parametrize(
     ("wanted", "reason"),
     [
-        (service("a", 1, product="B200"), "cloud has no B200 in the catalogue"),
+        (service("a", 1, product="B200"), "no machine with B200 is known for cloud"),
         (service("a", 8), "a pod needs 8 GPUs; the largest machine, l4-four, has 4 GPUs"),
-        (service("a", 1, **{"rdma/ib": "1"}), "cloud has no L4 with RDMA in the catalogue"),
+        (service("a", 1, **{"rdma/ib": "1"}), "no machine with L4 and RDMA is known for cloud"),
     ],
 )
 def test_pods_without_a_machine_are_told_with_the_reason(wanted, reason):
@@ -124,11 +124,13 @@ def test_what_cannot_be_looked_at_is_told():
     )
 
 
-def test_of_a_provider_whose_machines_are_not_known_it_is_said():
+def test_of_a_provider_whose_machines_are_not_known_only_those_of_the_inventory_count():
     found = plan_for_empty_cluster([service("a", 1)], "nowhere", GPU, HARDWARE)
-    assert (found.machines, found.unplaced) == ((), ())
-    assert found.assumed == ("nowhere has machines for all pods; none are known here",)
-    assert found.takes(("t", "a"), "serving")
+    assert (found.machines, found.takes(("t", "a"), "serving")) == ((), False)
+    assert found.why_not(("t", "a"), "serving") == "no machine with L4 is known for nowhere"
+    own = {"name": "rack", "product": "L4", "gpus": 4, "vcpu": 32, "memory_gib": 128}
+    found = plan_for_empty_cluster([service("a", 1)], "nowhere", GPU, HARDWARE, own=[own])
+    assert (found.machines_of(("t", "a")), found.why_not(("t", "a"), "serving")) == (["1 x rack"], "")
 
 
 def test_the_plan_as_text():

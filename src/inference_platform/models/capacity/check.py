@@ -183,6 +183,9 @@ class _Writer:
         """An error; a warning when nodes may be started for these pods."""
         key = (model.namespace, model.name)
         if self._startable is None or not self._startable.takes(key, item.pods.role):
+            if self._startable is not None:
+                why = self._startable.why_not(key, item.pods.role)
+                remedy += f" None can be expected from the autoscaler: {why} (instance_types adds machines)."
             return Finding(code, ERROR, self._where(model, field), expected, found, remedy)
         machines = ", ".join(self._startable.machines_of(key)) or "a node"
         remedy = f"Expect the autoscaler to start {machines}; the pods wait until then."

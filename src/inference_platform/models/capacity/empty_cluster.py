@@ -63,6 +63,10 @@ class EmptyClusterPlan:
         """Whether there is a machine for all pods of this role."""
         return all((item.model, item.role) != (model, role) for item in self.unplaced)
 
+    def why_not(self, model: Key, role: str) -> str:
+        """Why there is no machine for pods of this role; empty when there is one."""
+        return next((item.reason for item in self.unplaced if (item.model, item.role) == (model, role)), "")
+
     def machines_of(self, model: Key) -> list[str]:
         """The machines for a model, as "2 x g6.xlarge"; some may be shared with other models."""
         kinds = [machine.type.name for machine in self.machines if any(of == model for of, _ in machine.pods)]
@@ -74,17 +78,17 @@ def plan_for_empty_cluster(
     provider: str,
     gpu: Mapping[str, Any],
     hardware: Hardware | None = None,
+    *,
+    own: Iterable[Mapping[str, Any]] = (),
 ) -> EmptyClusterPlan:
     """Machines of ``provider`` for the LLMInferenceServices among rendered objects.
 
-    ``gpu`` is ``serving.gpu`` of the plan. Each pod goes on the machine already chosen
-    that it fills best, else on a new one of the smallest type that takes it. Of a provider
-    whose machines the catalogue does not have, nothing is known: no machine is named, and
-    that is said among what is assumed.
+    ``gpu`` is ``serving.gpu`` of the plan; ``own`` are machines beside those of the catalogue, as ``instance_types``
+    of the inventory has them. Each pod goes on the machine already chosen that it fills best, else on a new one of the
+    smallest type that takes it. Of a provider without machines in the catalogue only ``own`` are known.
     """
-    types = (hardware or load_hardware()).instance_types.get(provider)
-    if types is None:
-        return EmptyClusterPlan(provider, (), (), {}, (f"{provider} has machines for all pods; none are known here",))
+    catalogued = (hardware or load_hardware()).instance_types.get(provider, ())
+    types = [*catalogued, *(InstanceType(provider, **item, source="inventory") for item in own)]
     chooser = _Chooser(provider, types, gpu)
     sets = sorted((pods for demand in of_objects(objects) for pods in demand.sets), key=chooser.difficulty)
     for pods in sets:
@@ -178,8 +182,8 @@ class _Chooser:
         wanted = " and ".join(text(resource, count) for resource, count in needs.requests if resource != PODS)
         product = dict(needs.selector).get(self._product_label)
         if not suited:
-            network = " with RDMA" if _rdma_of(needs) else ""
-            return f"{self._provider} has no {product or 'machine'}{network} in the catalogue"
+            network = " and RDMA" if _rdma_of(needs) else ""
+            return f"no machine with {product or 'GPUs'}{network} is known for {self._provider}"
         largest = suited[-1]
         return f"a pod needs {wanted}; the largest machine, {largest.name}, has {text(self._resource, largest.gpus)}"
 

@@ -19,16 +19,18 @@ def as_text(
     objects: Sequence[Mapping[str, Any]],
     platform: Mapping[str, Any],
     seen: tuple[Iterable[Mapping[str, Any]], Iterable[Mapping[str, Any]]] | None,
+    own: Iterable[Mapping[str, Any]] = (),
 ) -> str:
     """The whole text for completed entries and their rendered objects.
 
-    ``platform`` is the plan as plain data; ``seen`` are the nodes and pods of the cluster, None when it was not asked.
+    ``platform`` is the plan as plain data; ``seen`` are the nodes and pods of the cluster, None when it was not asked;
+    ``own`` are the ``instance_types`` of the inventory.
     """
     gpu, provider = platform["serving"]["gpu"], platform["provider"]
     parts = ["Memory of one GPU", *_memory(entries)]
     if seen is not None:
         parts += ["", "Places on the nodes of the cluster", table.as_text(planning.plan(objects, *seen))]
-    machines = empty_cluster.plan_for_empty_cluster(objects, provider, gpu)
+    machines = empty_cluster.plan_for_empty_cluster(objects, provider, gpu, own=own)
     parts += ["", f"Machines on {provider}, if no node had GPUs yet", empty_cluster.as_text(machines)]
     return "\n".join(parts)
 
