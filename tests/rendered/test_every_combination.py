@@ -21,8 +21,10 @@ from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar
 
 from inference_platform.catalog import load
+from inference_platform.cluster import rights
 from inference_platform.models import render
 from inference_platform.platform import resolve
+from inference_platform.preflight import data as preflight_data
 from tests.rendered.charts import CHARTS, IMAGE, REPOSITORY, Helm, label, merged, strings
 from tests.support.crd_schema import UPSTREAM_VARIABLE, CrdIndex, locked_file, upstream_crds
 
@@ -31,6 +33,8 @@ CA = "-----BEGIN CERTIFICATE-----\nZm9yIHJlbmRlcmluZyBvbmx5\n-----END CERTIFICAT
 OF_OPENSHIFT = {
     "operators.coreos.com", "dscinitialization.opendatahub.io", "datasciencecluster.opendatahub.io",
 }  # fmt: skip
+#: Helm reads, makes, changes and, in a later release, removes objects.
+VERBS_OF_HELM = ("get", "create", "patch", "delete")
 BUILT_IN = {"v1", "apps/v1", "rbac.authorization.k8s.io/v1", "admissionregistration.k8s.io/v1"}
 #: The LWS operator brings its CRD, so that is in no lock; the version is the one it is nearest to.
 BROUGHT_ALONG = Path("lws/v0.8.0/leaderworkersets.leaderworkerset.x-k8s.io.yaml")
@@ -176,6 +180,24 @@ def test_custom_resources_are_accepted_by_the_locked_crds(
 def of_openshift(obj: Mapping[str, Any]) -> bool:
     """Whether the object's CRD comes with OpenShift or with an operator from there, so that no plan locks it."""
     return obj["apiVersion"].partition("/")[0] in OF_OPENSHIFT or obj["kind"] == "GatewayClass"
+
+
+def test_preflight_asks_for_the_rights_to_every_kind_that_is_rendered(
+    combination: Combination, objects: list[dict[str, Any]]
+) -> None:
+    asked = set(rights.needed(combination.plan, [], preflight_data.load()["rights"]))
+    kinds = {(obj["apiVersion"].rpartition("/")[0], obj["kind"]) for obj in objects}
+    wanted = {(group, rights.resource_of(kind), verb) for group, kind in kinds for verb in VERBS_OF_HELM}
+    assert wanted - asked == set()
+
+
+def test_resources_are_called_as_in_the_locked_crds(combination: Combination, objects: list[dict[str, Any]]) -> None:
+    locked = {file["name"] for entry in combination.plan["crds"].values() for file in entry["files"]}
+    groups = {name.partition(".")[2] for name in locked}
+    named = {f"{rights.resource_of(obj['kind'])}.{obj['apiVersion'].partition('/')[0]}" for obj in objects}
+    ours = {name for name in named if name.partition(".")[2] in groups}
+    assert ours >= {"gateways.gateway.networking.k8s.io"}
+    assert ours - locked == set()
 
 
 def test_objects_of_gates_are_accepted_by_the_locked_crds(combination: Combination) -> None:

@@ -14,6 +14,7 @@ from tests.scenarios.conftest import Installation, Start, install_sample, on_emb
 from tests.scenarios.test_install_on_aws import DEPLOYMENTS, condition, deployments, model
 from tests.support.audit import AuditMark
 from tests.support.playbook import Project
+from tests.support.rights import settings_of, written_without_asking
 
 pytestmark = pytest.mark.cluster
 
@@ -117,6 +118,11 @@ def test_dependencies_are_delegated_as_the_release_says_and_the_report_has_no_pr
     assert {name for name, owner in owners.items() if owner == "delegated"} == installed.target.delegated
     assert {name for name, owner in owners.items() if owner == "managed"} == DEPENDENCIES - installed.target.delegated
     assert report["problems"] == []
+
+
+def test_nothing_was_written_without_a_right_that_preflight_asks_for(installed: Installed) -> None:
+    settings = settings_of(installed.target.inventory) | installed.target.settings
+    assert written_without_asking(installed.installation.before, settings) == []
 
 
 def test_the_controller_of_kserve_is_of_the_release(installed: Installed) -> None:

@@ -17,6 +17,7 @@ from tests.scenarios.test_install_on_aws import condition, model, place, readine
 from tests.support.audit import AuditMark
 from tests.support.clusters import EmbeddedCluster
 from tests.support.playbook import Project, Run
+from tests.support.rights import settings_of, written_without_asking
 
 pytestmark = pytest.mark.cluster
 
@@ -94,6 +95,10 @@ def test_operators_come_from_olm_at_the_versions_of_the_release(openshift: Insta
     assert {item["spec"]["installPlanApproval"] for item in subscriptions.values()} == {"Manual"}
     csvs = {item["metadata"]["name"]: item["status"]["phase"] for item in openshift.cluster.objects(CSVS)}
     assert csvs == dict.fromkeys([*WANTED.values(), *OF_OPENSHIFT.values()], "Succeeded")
+
+
+def test_nothing_was_written_without_a_right_that_preflight_asks_for(openshift: Installed) -> None:
+    assert written_without_asking(openshift.installation.before, settings_of("openshift")) == []
 
 
 def test_an_update_that_olm_offers_is_not_approved(openshift: Installed) -> None:

@@ -26,6 +26,7 @@ class Request:
     user: str
     code: int
     group: str
+    resource: str
 
     @classmethod
     def of(cls, event: dict[str, Any]) -> Request:
@@ -37,6 +38,7 @@ class Request:
             user=event.get("user", {}).get("username", "nobody"),
             code=(event.get("responseStatus") or {}).get("code", 0),
             group=(event.get("objectRef") or {}).get("apiGroup", ""),
+            resource=(event.get("objectRef") or {}).get("resource", ""),
         )
 
     @property
@@ -44,6 +46,11 @@ class Request:
         """Whether it could change what is stored: no dry run, and nothing the server only answers."""
         dry_run = "All" in parse_qs(urlsplit(self.uri).query).get("dryRun", [])
         return self.verb in WRITES and not dry_run and self.group != STORES_NOTHING
+
+    @property
+    def needs_right_to_write(self) -> bool:
+        """Whether the API server asks for a right to change something: for dry runs too."""
+        return self.verb in WRITES and self.group != STORES_NOTHING
 
     @property
     def is_of_installer(self) -> bool:

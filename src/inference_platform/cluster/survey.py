@@ -7,7 +7,7 @@ the API server answers both and stores nothing.)
 from __future__ import annotations
 
 import re
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,9 +17,8 @@ from inference_platform.cluster import crds, errors, secrets
 from inference_platform.cluster import helm as helm_program
 from inference_platform.cluster.client import Cluster
 from inference_platform.cluster.objects import Object, differences, stamp_of
+from inference_platform.cluster.rights import Right
 from inference_platform.preflight.snapshot import ENGINES, Refusal, Snapshot, dig
-
-Right = tuple[str, str, str]  # group, resource, verb
 
 _SERVICE = "LLMInferenceService"
 
@@ -184,16 +183,6 @@ def ask_for_rights(cluster: Cluster, seen: Snapshot, rights: Iterable[Right]) ->
     with ThreadPoolExecutor(max_workers=cluster.workers) as pool:
         allowed = pool.map(lambda right: _may(cluster, right), wanted)
         seen.denied += [right for right, yes in zip(wanted, allowed, strict=True) if not yes]
-
-
-def rights_of(rules: Iterable[Mapping[str, Any]], layers: Iterable[str]) -> Iterator[Right]:
-    """Single rights out of the rules of the catalogue, for the layers that this installer brings."""
-    ours = set(layers)
-    for rule in rules:
-        if rule.get("layer") is None or rule["layer"] in ours:
-            for resource in rule["resources"]:
-                for verb in rule["verbs"]:
-                    yield rule["group"], resource, verb
 
 
 def _may(cluster: Cluster, right: Right) -> bool:

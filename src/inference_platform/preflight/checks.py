@@ -138,7 +138,10 @@ def _subscription(item: Object, operator: Mapping[str, Any]) -> Iterator[Objecti
 @check("IP-PRE-004", "The user may make everything that the plan makes")
 def rights(scene: Scene) -> Iterator[Objection]:
     if scene.seen.denied:
-        texts = [f"{verb} {resource}{f'.{group}' if group else ''}" for group, resource, verb in scene.seen.denied]
+        verbs: dict[str, list[str]] = {}
+        for group, resource, verb in scene.seen.denied:
+            verbs.setdefault(f"{resource}{f'.{group}' if group else ''}", []).append(verb)
+        texts = [f"{'/'.join(names)} {resource}" for resource, names in verbs.items()]
         yield Objection(
             scene.seen.access,
             "the right to install (cluster-admin)",

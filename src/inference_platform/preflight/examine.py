@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from inference_platform import catalog, platform
-from inference_platform.cluster import crds, model_facts, survey
+from inference_platform.cluster import crds, model_facts, rights, survey
 from inference_platform.cluster.client import Cluster
 from inference_platform.findings import Finding
 from inference_platform.mirror import mirrored
@@ -206,7 +206,7 @@ def _ask(cluster: Cluster, settings: Mapping[str, Any], scene: Scene, crd_source
     )
     if scene.installed:
         return
-    survey.ask_for_rights(cluster, seen, survey.rights_of(scene.data["rights"], [layer["name"] for layer in ours]))
+    survey.ask_for_rights(cluster, seen, rights.needed(plan, scene.models, scene.data["rights"]))
     namespace = plan["namespaces"]["applications"]
     survey.try_admission(cluster, seen, survey.samples(namespace, _an_image(plan), plan["pull_secret"]["name"]))
 

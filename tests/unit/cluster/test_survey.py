@@ -72,15 +72,6 @@ def test_missing_rights_are_noted_together(api: FakeApi, cluster: Cluster) -> No
     assert seen.denied == [NAMESPACE, DEPLOYMENT]
 
 
-def test_rights_of_a_layer_are_asked_for_only_when_it_is_ours() -> None:
-    rules = [
-        {"group": "", "resources": ["namespaces"], "verbs": ["create", "patch"]},
-        {"layer": "sail", "group": "sailoperator.io", "resources": ["istios"], "verbs": ["create"]},
-    ]
-    assert list(survey.rights_of(rules, ["lws"])) == [("", "namespaces", "create"), ("", "namespaces", "patch")]
-    assert ("sailoperator.io", "istios", "create") in survey.rights_of(rules, ["sail"])
-
-
 @pytest.mark.parametrize(
     ("status", "words", "refused"),
     [

@@ -1,0 +1,111 @@
+"""The rights that an installation needs, derived from what it will write.
+
+Kinds come from the plan, the charts of its releases and the rendered models; verbs, and the few kinds that roles write
+beside those, from ``rights`` of catalog/preflight.yml.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from inference_platform.cluster.models import REMOVED_WITH_MODELS
+from inference_platform.paths import CHARTS
+
+Right = tuple[str, str, str]
+"""Group, resource, verb."""
+
+Kind = tuple[str, str]
+"""Group ("" for the core group) and kind."""
+
+#: An object at the left margin of a template: its version, and its kind where that is written out.
+_OBJECT = re.compile(r"^apiVersion: ([\w./-]+)\nkind: (\w+|\{\{.*\}\})$", re.MULTILINE)
+_RBAC = "rbac.authorization.k8s.io"
+#: What charts with a file rbac.yaml make of it (template platform.rbac).
+_OF_RBAC_FILE = {(_RBAC, kind) for kind in ("ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding")}
+_CRD = ("apiextensions.k8s.io", "CustomResourceDefinition")
+_NAMESPACE = ("", "Namespace")
+_SUBSCRIPTION = "operator-subscription"
+
+
+@dataclass(frozen=True)
+class Written:
+    """The kinds that a run writes, and those of them that a later run may delete."""
+
+    kinds: frozenset[Kind]
+    removed: frozenset[Kind]
+
+
+def needed(
+    plan: Mapping[str, Any], models: Iterable[Mapping[str, Any]], rules: Mapping[str, Any], charts: Path = CHARTS
+) -> list[Right]:
+    """Every right that a run of this plan needs, sorted.
+
+    plan    plain data
+    models  rendered objects
+    rules   ``rights`` of catalog/preflight.yml
+    """
+    written = written_by(plan, models, charts)
+    found = {right for kind in written.kinds for right in _rights(kind, rules["written"])}
+    found |= {right for kind in written.removed for right in _rights(kind, rules["removed"])}
+    ours = {layer["name"] for layer in plan["layers"] if layer["ownership"] == "managed"}
+    names = {kind for _, kind in written.kinds}
+    for rule in rules["others"]:
+        if rule.get("layer") in ours or rule.get("with") in names:
+            found.update(_rights(_kind_of(rule), rule["verbs"]))
+    return sorted(found)
+
+
+def written_by(plan: Mapping[str, Any], models: Iterable[Mapping[str, Any]], charts: Path = CHARTS) -> Written:
+    """The kinds that follow from a plan and its models; arguments as for `needed`."""
+    of_charts = {
+        kind for layer in plan["layers"] for name in _charts(layer) for kind in kinds_of_chart(charts / name, plan)
+    }
+    of_capacity = {_kind_of(item) for item in plan["capacity"]}
+    of_models = {_kind_of(item) for item in models}
+    tried = {_kind_of(check["object"]) for gate in plan["gates"].values() for check in gate if "object" in check}
+    crds = {_CRD} if any(layer["crds"] for layer in plan["layers"]) else set()
+    return Written(
+        frozenset(of_charts | of_capacity | of_models | tried | crds),
+        frozenset(of_charts | of_capacity - {_NAMESPACE} | of_models & set(REMOVED_WITH_MODELS)),
+    )
+
+
+def _charts(layer: Mapping[str, Any]) -> list[str]:
+    return [release["chart"] for release in layer["releases"]] + ([_SUBSCRIPTION] if layer["operator"] else [])
+
+
+def kinds_of_chart(folder: Path, plan: Mapping[str, Any]) -> set[Kind]:
+    """The kinds in the templates of a chart, whatever its values.  One out of a value is that of the plan's engine."""
+    found = set(_OF_RBAC_FILE) if (folder / "rbac.yaml").is_file() else set()
+    for template in sorted((folder / "templates").glob("*.yaml")):
+        for version, kind in _OBJECT.findall(template.read_text(encoding="utf-8")):
+            found.add((_group(version), plan["engine"]["kind"] if kind.startswith("{{") else kind))
+    return found
+
+
+def resource_of(kind: str) -> str:
+    """The name of a kind in URLs: lower case, plural.  All kinds that a run writes follow this rule."""
+    name = kind.lower()
+    if name.endswith("s"):
+        return f"{name}es"
+    if re.search(r"[^aeiou]y$", name):
+        return f"{name[:-1]}ies"
+    return f"{name}s"
+
+
+def _kind_of(item: Mapping[str, Any]) -> Kind:
+    """Group and kind of an object, or of a rule with api_version and kind."""
+    return _group(item.get("apiVersion") or item["api_version"]), item["kind"]
+
+
+def _rights(kind: Kind, verbs: Iterable[str]) -> Iterator[Right]:
+    group, name = kind
+    return ((group, resource_of(name), verb) for verb in verbs)
+
+
+def _group(api_version: str) -> str:
+    return api_version.rpartition("/")[0]
