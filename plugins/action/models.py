@@ -59,6 +59,7 @@ class ActionModule(PlatformAction):
             rendered.objects,
             choice=choice,
             pull_secret=models.PullSecret(name, source) if name else None,
+            gateway=platform["gateway"],
             check=self.check,
             on_progress=lambda what, done, total: line.count(
                 time.monotonic() - began, "applying", f"{what}, {done} of {total}"

@@ -20,13 +20,16 @@ class ActionModule(PlatformAction):
         "objects": {"type": "list", "elements": "dict", "required": True},
         "force": {"type": "bool", "default": False},
         "prune": {"type": "dict"},
+        "gateway": {"type": "dict"},
     }
 
     def perform(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        from inference_platform.cluster import apply
+        from inference_platform.cluster import admission, apply
         from inference_platform.cluster.objects import Ref
 
         cluster, objects, prune = self.connect(arguments), arguments["objects"], arguments["prune"]
+        if arguments["gateway"]:
+            objects = admission.still_admitted(cluster, arguments["gateway"], objects)
         outcomes = [apply.apply(cluster, objects, check=self.check, force=arguments["force"])]
         if prune:
             kinds = [(kind["api_version"], kind["kind"]) for kind in prune["kinds"]]

@@ -25,6 +25,11 @@ options:
       - Objects to delete when they are not among O(objects), of those that this installer applied, by C(selector) (of
         labels) and C(kinds) (each with C(api_version) and C(kind)). Empty deletes nothing.
     type: dict
+  gateway:
+    description:
+      - The gateway of the plan. Namespaces among O(objects) keep the labels by which it admits their routes now, until
+        it selects by others.
+    type: dict
 notes:
   - Supports check mode and diff.
 extends_documentation_fragment:

@@ -188,6 +188,20 @@ def test_an_authority_of_which_nothing_is_left_is_trusted_no_longer(platform: Pl
     assert ask(platform.front(platform.secret("corporate", "cert-manager", "tls.crt"))).status == 200
 
 
+def test_other_labels_for_the_gateways_namespaces_cut_nothing_off(platform: Platform) -> None:
+    root = platform.secret("corporate", "cert-manager", "tls.crt")
+    changed = SETTINGS["gateway"] | {"namespace_labels": {"team": "may-attach"}}
+    with asking(platform.front(root), pause=0.05) as load:
+        run = platform.again(gateway=changed)
+        assert run.exit_code == 0, str(run)
+    assert (load.asked > 0, load.failures) == (True, [])
+    labels = platform.cluster.get("namespace", "models")["metadata"]["labels"]
+    assert labels["team"] == "may-attach"
+    assert "inference-platform.io/gateway-access" not in labels
+    again = platform.again(gateway=changed)
+    assert (again.exit_code, again.recap["changed"]) == (0, 0), again.output
+
+
 def test_a_gateway_of_ones_own_must_admit_the_models(platform: Platform) -> None:
     platform.cluster.do("create", "namespace", "edge")
     for kind, name in (("secret", "rhai-pull-secret"), ("configmap", "rhai-ca-bundle")):
@@ -238,8 +252,8 @@ class Load:
 
 
 @contextmanager
-def asking(front: Front) -> Iterator[Load]:
-    """Asks one request after the other until the block ends."""
+def asking(front: Front, pause: float = 0.5) -> Iterator[Load]:
+    """Asks one request after the other until the block ends, ``pause`` seconds apart."""
     load, stop = Load(), threading.Event()
 
     def work() -> None:
@@ -252,7 +266,7 @@ def asking(front: Front) -> Iterator[Load]:
             else:
                 if status != 200:
                     load.failures.append(str(status))
-            stop.wait(0.5)
+            stop.wait(pause)
 
     thread = threading.Thread(target=work, daemon=True)
     thread.start()

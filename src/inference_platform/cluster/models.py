@@ -11,8 +11,9 @@ import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import Any
 
-from inference_platform.cluster import errors, objects, route_wait, secrets
+from inference_platform.cluster import admission, errors, objects, route_wait, secrets
 from inference_platform.cluster.apply import (
     CREATE,
     DELETE,
@@ -114,6 +115,7 @@ def apply_models(
     *,
     choice: Choice | None = None,
     pull_secret: PullSecret | None = None,
+    gateway: Mapping[str, Any] | None = None,
     check: bool = False,
     workers: int = WORKERS,
     on_progress: Progress | None = None,
@@ -122,6 +124,7 @@ def apply_models(
     """Makes the cluster have exactly these models.
 
     wanted       all objects of the inventory's models, Namespaces included
+    gateway      that of the plan: namespaces keep the labels by which it admits them now
     on_progress  told what is being done, how many objects of it are done, and how many there are
 
     Raises RemovalRefused, UnknownModel and errors of the connection before the first write; errors of single
@@ -133,7 +136,7 @@ def apply_models(
         batch.look(list(wanted), pool)
         batch.refuse_fixed_fields()
         surplus = batch.surplus()
-        batch.make_namespaces(pool)
+        batch.make_namespaces(pool, gateway)
         if pull_secret and content is not None:
             batch.result.extend(
                 secrets.apply_pull_secret(
@@ -277,16 +280,22 @@ class _Batch:
 
     # ---- writing ----
 
-    def make_namespaces(self, pool: ThreadPoolExecutor) -> None:
+    def make_namespaces(self, pool: ThreadPoolExecutor, gateway: Mapping[str, Any] | None) -> None:
         """The namespaces; without one, the models in it are left out."""
         for group in self._groups:
             if group[0]["kind"] != "Namespace":
                 continue
+            if gateway is not None and not all(self._is_as_applied(space) for space in group):
+                group = list(map(objects.prepare, admission.still_admitted(self._cluster, gateway, group)))
             done = self._apply(group, pool)
             lost = {error.ref.name for error in done.errors}
             if lost:
                 self.namespaces = [name for name in self.namespaces if name not in lost]
                 self._leave_out_namespaces(lost)
+
+    def _is_as_applied(self, obj: Object) -> bool:
+        live = self._live.get(Ref.of(obj))
+        return isinstance(live, dict) and objects.stamp_of(live) == objects.stamp_of(obj)
 
     def _leave_out_namespaces(self, namespaces: set[str]) -> None:
         for group in self._groups:
