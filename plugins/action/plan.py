@@ -15,7 +15,10 @@ from ansible_collections.inference.platform.plugins.plugin_utils.platform_action
     PlatformAction,
     quantity,
 )
-from ansible_collections.inference.platform.plugins.plugin_utils.role_inputs import check_role_inputs
+from ansible_collections.inference.platform.plugins.plugin_utils.role_inputs import (
+    check_chart_values,
+    check_role_inputs,
+)
 
 #: What playbooks take with -e and no inventory has.
 OF_PLAYBOOKS = frozenset(
@@ -35,7 +38,7 @@ class ActionModule(PlatformAction):
     }
 
     def perform(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        from inference_platform import inventory, paths, platform
+        from inference_platform import catalog, inventory, paths, platform
         from inference_platform.findings import errors
 
         sources = inventory.Sources.load(arguments["inventories"] or self.task_vars["ansible_inventory_sources"])
@@ -49,7 +52,10 @@ class ActionModule(PlatformAction):
             sources.variables.pop(name, None)  # it comes from -e, not from the file
         evidence = self._detect_provider(variables)
         found = inventory.examine(variables, sources)
-        about_inputs = check_role_inputs(paths.ROLES, variables, sources.where)
+        about_inputs = [
+            *check_role_inputs(paths.ROLES, variables, sources.where),
+            *check_chart_values(catalog.load(), variables, sources.where),
+        ]
         findings = templates.told_first(unresolved, [*found.findings, *about_inputs], sources.where)
         if not arguments["writes"]:
             findings = without_need_of_credentials(findings)

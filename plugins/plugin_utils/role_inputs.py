@@ -13,7 +13,14 @@ from typing import Any
 import yaml
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
-WRONG_INPUT = "IP-INV-020"
+WRONG_INPUT, LOST_VALUE = "IP-INV-020", "IP-INV-021"
+#: Values of a Subscription that the plan decides: what is approved and waited for follows from them.
+OF_THE_PLAN = {
+    "package": "the operator of the layer",
+    "channel": "that of olm_operators, or of the release",
+    "startingCSV": "that of olm_operators, or of the release",
+    "approval": "Manual",
+}
 TYPE_WORDS = {
     "bool": "true or false",
     "dict": "a mapping",
@@ -48,3 +55,35 @@ def check_role_inputs(roles: Path, given: Mapping[str, Any], where: Callable[[tu
                 show(given[name]),
                 f"Correct {name}, or remove it to take the default ({show(spec['default'])}).",
             )
+
+
+def check_chart_values(
+    catalog: Any, given: Mapping[str, Any], where: Callable[[tuple[str, ...]], str]
+) -> Iterator[Any]:
+    """A finding for each entry of a layer's values that no release of the layer would get.
+
+    ``catalog`` is that of the package; ``given`` as for `check_role_inputs`.
+    """
+    from inference_platform.findings import ERROR, Finding, show
+    from inference_platform.schema import or_list
+
+    operators = [release.get("olm", {}).get("operators", {}) for release in catalog.releases.values()]
+    for layer in catalog.layers:
+        name = f"{layer['name']}_values"
+        values = given.get(name)
+        if not isinstance(values, Mapping):
+            continue
+        packages = {entry["package"] for known in operators for key, entry in known.items() if key == layer["name"]}
+        releases = [release["name"] for release in layer.get("releases", [])]
+        for release in sorted(values.keys() - {*releases, *packages}):
+            known = or_list([*releases, *sorted(packages)]) or "none, the layer has no release"
+            yield Finding(
+                LOST_VALUE, ERROR, where((name, release)), f"a release of the layer: {known}", show(release),
+                f"Correct the name, or remove it from {name}.",
+            )  # fmt: skip
+        for package in sorted(packages & values.keys()):
+            for key in sorted(OF_THE_PLAN.keys() & (values[package] or {}).keys()):
+                yield Finding(
+                    LOST_VALUE, ERROR, where((name, package, key)), OF_THE_PLAN[key], show(values[package][key]),
+                    f"Remove {key}; olm_operators takes channel and version of cert_manager and lws.",
+                )  # fmt: skip

@@ -15,7 +15,7 @@ import pytest
 from tests.scenarios.conftest import Installation, Start, install_sample, on_embedded_cluster
 from tests.scenarios.test_install_on_aws import condition, model, place, readiness
 from tests.support.audit import AuditMark
-from tests.support.clusters import EmbeddedCluster
+from tests.support.clusters import EmbeddedCluster, wait_for
 from tests.support.playbook import Project, Run
 from tests.support.rights import settings_of, written_without_asking
 
@@ -194,6 +194,28 @@ def test_a_pod_with_a_fixed_user_is_refused_as_by_openshift(openshift: Installed
     assert openshift.cluster.kubectl(*run).returncode == 0
     refused = openshift.cluster.kubectl(*run, f"--overrides={context}")
     assert "unable to validate against any security context constraint" in refused.stderr
+
+
+def test_another_version_is_asked_for_by_name_and_nothing_goes_back(openshift: Installed) -> None:
+    updated = {"olm_operators": {"lws": {"csv": "leader-worker-set.v1.0.1"}}}
+    run = openshift.installation.again(variables=updated)
+    assert run.exit_code == 0, run.output
+    wait_for(
+        "the version before to go",
+        lambda: names_of(openshift.cluster, CSVS, "openshift-lws-operator") == ["leader-worker-set.v1.0.1"],
+    )
+    again = openshift.installation.again(variables=updated)
+    assert (again.exit_code, again.recap["changed"]) == (0, 0), again.output
+    mark = AuditMark.now(openshift.cluster.paths.audit_log)
+    back = openshift.installation.again()
+    assert back.exit_code != 0
+    assert "Set olm_operators.lws.csv to leader-worker-set.v1.0.1" in back.text
+    assert mark.installer_writes() == []
+
+
+def names_of(cluster: EmbeddedCluster, kind: str, namespace: str) -> list[str]:
+    found = cluster.objects(kind, f"--field-selector=metadata.namespace={namespace}")
+    return [item["metadata"]["name"] for item in found]
 
 
 def test_an_update_by_somebody_else_is_told_before_anything_is_written(openshift: Installed) -> None:

@@ -532,6 +532,24 @@ def test_models_on_openshift_use_its_gateway_and_need_no_authorization(plan_for)
     assert serving["annotations"] == {"security.opendatahub.io/enable-auth": "false"}
 
 
+def test_another_version_of_an_operator_is_approved_and_waited_for(plan_for):
+    chosen = {"lws": {"channel": "stable-v1.1", "csv": "leader-worker-set.v1.1.0"}}
+    plan = plan_for("openshift", olm_operators=chosen)
+    assert (plan.operators["lws"]["channel"], plan.operators["lws"]["csv"]) == (
+        "stable-v1.1",
+        "leader-worker-set.v1.1.0",
+    )
+    assert plan.operators["cert_manager"]["csv"] == "cert-manager-operator.v1.18.1"
+    awaited = {check.get("name") for check in plan.gates["lws"]}
+    assert "leader-worker-set.v1.1.0" in awaited
+    assert "leader-worker-set.v1.0.0" not in awaited
+
+
+def test_versions_of_operators_are_refused_where_none_comes_from_olm():
+    (finding,) = refusals(platform_release="3.4", provider="aws", olm_operators={"lws": {"csv": "a.v1.0"}})
+    assert finding.code == "IP-PLT-009"
+
+
 def test_without_olm_there_is_nothing_of_it_in_the_plan(plan_for):
     plan = plan_for("generic")
     assert (plan.route, plan.operators, plan.namespace_labels) == ("helm", {}, {})

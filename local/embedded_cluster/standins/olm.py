@@ -235,7 +235,7 @@ class Lifecycle:
         for name in names:
             for crd_set in self.rules["csvs"][name].get("crds", []):
                 await self._apply_crds(crd_set, name)
-            await self._create_csv(plan["metadata"]["namespace"], name)
+            await self._create_csv(plan["metadata"]["namespace"], name, self._replaced_by(plan, name))
         await self._set_status(plan, {"phase": "Complete"})
 
     async def _apply_crds(self, crd_set: str, csv: str) -> None:
@@ -245,7 +245,15 @@ class Lifecycle:
             with contextlib.suppress(_ExistsError):
                 await self._create(crd)
 
-    async def _create_csv(self, namespace: str, name: str) -> None:
+    def _replaced_by(self, plan: Mapping[str, Any], name: str) -> str:
+        """The version that a Subscription has now and this one replaces, "" when it is the first."""
+        for subscription in self.of("Subscription", plan["metadata"]["namespace"]):
+            if dig(subscription, "status", "currentCSV") == name:
+                installed = str(dig(subscription, "status", "installedCSV", default=""))
+                return "" if installed == name else installed
+        return ""
+
+    async def _create_csv(self, namespace: str, name: str, replaces: str) -> None:
         own = bool(self.rules["csvs"][name].get("own_namespace"))
         modes = {"OwnNamespace": own, "SingleNamespace": False, "MultiNamespace": False, "AllNamespaces": not own}
         csv = {
@@ -257,6 +265,7 @@ class Lifecycle:
                 "version": name.partition(".")[2].removeprefix("v"),
                 "install": {"strategy": "deployment"},
                 "installModes": [{"type": mode, "supported": supported} for mode, supported in modes.items()],
+                **({"replaces": replaces} if replaces else {}),
             },
         }
         with contextlib.suppress(_ExistsError):
@@ -279,6 +288,14 @@ class Lifecycle:
         bundle = self.rules["csvs"].get(name)
         if bundle is None or metadata.get("deletionTimestamp"):
             return
+        if (successor := self._successor(namespace, name)) is not None:
+            if dig(successor, "status", "phase") == "Succeeded":
+                await self.client.delete(API, "ClusterServiceVersion", name, namespace)
+                self.seen["ClusterServiceVersion"].pop((namespace, name), None)
+            else:
+                text = f"being replaced by csv: {successor['metadata']['name']}"
+                await self._set_phase(csv, "Replacing", "BeingReplaced", text)
+            return
         problem = self._unsupported(namespace, bool(bundle.get("own_namespace")))
         if problem:
             await self._set_phase(csv, "Failed", "UnsupportedOperatorGroup", problem)
@@ -300,6 +317,11 @@ class Lifecycle:
             await self._set_phase(
                 csv, "Installing", "InstallWaiting", f"waiting for deployment {names} to become ready"
             )
+
+    def _successor(self, namespace: str, name: str) -> Object | None:
+        """The version that is replacing this one; the operator is that one's from then on."""
+        versions = self.of("ClusterServiceVersion", namespace)
+        return next((item for item in versions if dig(item, "spec", "replaces") == name), None)
 
     def _unsupported(self, namespace: str, own: bool) -> str:
         """Why the OperatorGroup does not fit the version's install modes, "" when it does."""

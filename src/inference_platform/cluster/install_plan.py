@@ -15,6 +15,7 @@ from typing import Any
 from inference_platform.cluster import errors
 from inference_platform.cluster.client import Cluster
 from inference_platform.cluster.objects import Object
+from inference_platform.preflight.data import may_become
 
 API = "operators.coreos.com/v1alpha1"
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 2.0
@@ -77,7 +78,8 @@ def approve(
         if clock() - began >= timeout:
             raise ApprovalError(
                 f"{wanted}: expected OLM to write an InstallPlan with {wanted.csv} within {timeout:.0f} s, found none"
-                f"{_conditions(subscription)}. Is the package in the catalogue? See: {wanted.look}"
+                f"{_offered(subscription)}{_conditions(subscription)}. Does its channel have that version? See: "
+                f"{wanted.look}"
             )
         sleep(pause)
         pause = min(pause * 1.5, _LONGEST_PAUSE)
@@ -88,38 +90,55 @@ def installed_csv(subscription: Mapping[str, Any] | None) -> str:
     return str(((subscription or {}).get("status") or {}).get("installedCSV") or "")
 
 
-def plan_of(plans: Sequence[Object], wanted: Wanted) -> Object | None:
-    """The InstallPlan with the wanted version, None when there is none (yet).
+def _offered(subscription: Mapping[str, Any] | None) -> str:
+    """What OLM offers instead, as an appendix to a sentence."""
+    status = (subscription or {}).get("status") or {}
+    installed, offered = status.get("installedCSV"), status.get("currentCSV")
+    return f"; {installed} is installed, {offered} is what it offers" if installed else ""
 
+
+def plan_of(plans: Sequence[Object], wanted: Wanted) -> Object | None:
+    """The newest InstallPlan with the wanted version that is not carried out yet, None when there is none (yet).
+
+    OLM keeps plans that it carried out; one of those is left from an earlier installation of this version.
     Raises ApprovalError for one that failed and for one that would install something else, too.
     """
-    for plan in plans:
-        spec = plan.get("spec") or {}
-        names = spec.get("clusterServiceVersionNames") or []
-        where = f"InstallPlan {wanted.namespace}/{plan['metadata']['name']}"
-        if wanted.csv not in names:
-            continue
-        if (plan.get("status") or {}).get("phase") == "Failed":
-            raise ApprovalError(
-                f"{where}: expected it to install {wanted.csv}, found phase Failed{_conditions(plan)}. Correct the "
-                f"cause and delete the InstallPlan; OLM writes a new one. See: {wanted.look}"
-            )
-        others = sorted(set(names) - {wanted.csv})
-        if others and not spec.get("approved"):
-            raise ApprovalError(
-                f"{where}: expected nothing but {wanted.csv}, found {', '.join(others)} with it; not approved. Approve "
-                "it by hand if these may be installed or updated, or move their Subscriptions to a namespace of "
-                "their own."
-            )
-        return plan
-    return None
+    with_it = [plan for plan in plans if wanted.csv in _names(plan) and _phase(plan) != "Complete"]
+    if not with_it:
+        return None
+    plan = max(with_it, key=lambda item: str(item["metadata"].get("creationTimestamp", "")))
+    where = f"InstallPlan {wanted.namespace}/{plan['metadata']['name']}"
+    if _phase(plan) == "Failed":
+        raise ApprovalError(
+            f"{where}: expected it to install {wanted.csv}, found phase Failed{_conditions(plan)}. Correct the "
+            f"cause and delete the InstallPlan; OLM writes a new one. See: {wanted.look}"
+        )
+    others = sorted(set(_names(plan)) - {wanted.csv})
+    if others and not plan["spec"].get("approved"):
+        raise ApprovalError(
+            f"{where}: expected nothing but {wanted.csv}, found {', '.join(others)} with it; not approved. Approve "
+            "it by hand if these may be installed or updated, or move their Subscriptions to a namespace of "
+            "their own."
+        )
+    return plan
+
+
+def _names(plan: Mapping[str, Any]) -> list[str]:
+    found: list[str] = (plan.get("spec") or {}).get("clusterServiceVersionNames") or []
+    return found
+
+
+def _phase(plan: Mapping[str, Any]) -> str:
+    return str((plan.get("status") or {}).get("phase") or "")
 
 
 def _stop_if_hopeless(subscription: Object | None, wanted: Wanted) -> None:
-    """Another version is installed, and OLM does not offer the wanted one: it never goes back."""
+    """A version is installed that is not older than the wanted one: OLM never goes back.
+
+    An older one may be updated; OLM needs a moment to look into another channel.
+    """
     installed = installed_csv(subscription)
-    offered = ((subscription or {}).get("status") or {}).get("currentCSV")
-    if installed and offered != wanted.csv:
+    if installed and not may_become(installed, wanted.csv):
         raise ApprovalError(
             f"{wanted}: expected {wanted.csv}, found {installed} installed, from which OLM has no way there. Set "
             f"ownership of the layer to external to use what is installed, or delete the Subscription and the "

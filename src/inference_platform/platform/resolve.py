@@ -27,6 +27,8 @@ DELEGATED = "delegated"
 AUTO = "auto"
 HELM = "helm"
 OLM = "olm"
+#: Operators of which an inventory may choose another version than the release's, by the setting olm_operators.
+OPERATORS_OF_CHOICE = ("cert_manager", "lws")
 PROGRAMMED = "Programmed"
 
 
@@ -46,6 +48,7 @@ class _Choice:
     authority: dict[str, Any]
     pools: dict[str, dict[str, Any]]
     capacity: list[dict[str, Any]]
+    operators: dict[str, dict[str, Any]]
 
     @property
     def line(self) -> dict[str, Any]:
@@ -136,6 +139,7 @@ def _impossible_combinations(settings: Mapping[str, Any], catalog: Catalog, repo
         yield from _refused_ownership(settings, release, provider, report)
         yield from _refused_load_balancer(settings, catalog, provider, report)
         yield from _refused_mirror(settings, catalog, provider, report)
+        yield from _refused_operators(settings, catalog, provider, report)
         line = _engine_line(settings, release, provider)
         route = route_of(catalog, provider)
         yield from gateway.check(settings, _own_gateway(release, route), report, own_listeners=route == OLM)
@@ -200,6 +204,20 @@ def _refused_mirror(
         )
 
 
+def _refused_operators(
+    settings: Mapping[str, Any], catalog: Catalog, provider: str, report: Reporter
+) -> Iterator[Finding]:
+    wanted = setting(settings, "olm_operators")
+    if wanted and route_of(catalog, provider) != OLM:
+        yield report.error(
+            "IP-PLT-009",
+            ("olm_operators",),
+            f"nothing on {provider}, where no operator comes from OLM",
+            show(wanted),
+            "Remove olm_operators: the versions are those of the release.",
+        )
+
+
 def has_engine(line: Mapping[str, Any]) -> bool:
     """Whether a line of the release has a cloud manager."""
     return "dependencies" in line
@@ -242,6 +260,7 @@ def _choose(settings: Mapping[str, Any], catalog: Catalog) -> _Choice:
         gateway=gateway.plan(settings, _own_gateway(release, route_of(catalog, provider))),
         authority=gateway.authority(settings),
         pools=pools.profiles_of(settings, catalog.providers[provider]),
+        operators=dict(setting(settings, "olm_operators")),
         capacity=pools.objects_of(settings, gateway.complete(settings.get("gateway") or {})["namespace_labels"]),
     )
 
@@ -332,8 +351,8 @@ def _operators(choice: _Choice, namespaces: Mapping[str, str]) -> dict[str, dict
     return {
         name: {
             "package": entry["package"],
-            "channel": entry["channel"],
-            "csv": entry["csv"],
+            "channel": choice.operators.get(name, {}).get("channel", entry["channel"]),
+            "csv": choice.operators.get(name, {}).get("csv", entry["csv"]),
             "source": catalog["source"],
             "source_namespace": catalog["namespace"],
             "namespace": namespaces[entry["namespace"]],

@@ -9,6 +9,7 @@ from typing import Any
 from inference_platform.cluster.immutable import group_size
 from inference_platform.cluster.objects import Object, quantity
 from inference_platform.findings import ERROR, WARNING
+from inference_platform.platform.resolve import OPERATORS_OF_CHOICE
 from inference_platform.preflight import data, ownership
 from inference_platform.preflight.detection import OUR_LABEL
 from inference_platform.preflight.registry import Objection, Scene, check, not_asked
@@ -101,7 +102,7 @@ def is_openshift(scene: Scene) -> Iterator[Objection]:
 def subscriptions(scene: Scene) -> Iterator[Objection]:
     """OLM installs an operator once, never goes back, and takes one OperatorGroup per namespace (operators.md 5)."""
     names = [layer["operator"] for layer in scene.plan["layers"] if layer.get("operator")]
-    for operator in (scene.plan["operators"][name] for name in names):
+    for operator in ({"name": name, **scene.plan["operators"][name]} for name in names):
         for item in scene.seen.of("subscriptions"):
             if dig(item, "spec", "name") == operator["package"]:
                 yield from _subscription(item, operator)
@@ -126,13 +127,35 @@ def _subscription(item: Object, operator: Mapping[str, Any]) -> Iterator[Objecti
             "Set ownership of the layer to external to use it, where that is possible, or delete Subscription and "
             "ClusterServiceVersion.",
         )
-    elif installed not in ("", operator["csv"]) and dig(item, "status", "currentCSV") != operator["csv"]:
-        yield Objection(
-            where,
-            f"{operator['csv']}, the version of this release",
-            f"{installed} installed, from which OLM has no way there",
-            "Install a release of the platform with that version, or delete Subscription and ClusterServiceVersion.",
-        )
+    elif installed not in ("", operator["csv"]):
+        yield from _update(item, operator, where, installed)
+
+
+def _update(item: Object, operator: Mapping[str, Any], where: str, installed: str) -> Iterator[Objection]:
+    """OLM goes forward only, one offer after the other; what another channel offers shows after the change to it."""
+    wanted, offered = operator["csv"], str(dig(item, "status", "currentCSV", default=""))
+    expected = f"{wanted}, the version of the plan"
+    if not data.may_become(installed, wanted):
+        found = f"{installed} installed, from which OLM has no way back"
+        anew = "delete Subscription and ClusterServiceVersion to have it installed anew"
+        yield Objection(where, expected, found, f"{_keep(operator, installed)}, or {anew}.")
+    elif offered == wanted or dig(item, "spec", "channel") != operator["channel"]:
+        return
+    elif offered in ("", installed):
+        found = f"{installed} installed, and nothing newer in channel {operator['channel']}"
+        remedy = "Have the catalogue brought up to date, or name the channel that has this version."
+        yield Objection(where, expected, found, remedy)
+    else:
+        found = f"{installed} installed, and {offered} offered in channel {operator['channel']}"
+        first = "Approve its InstallPlan by hand and run again once it is installed, if OLM then offers the other"
+        yield Objection(where, expected, found, f"{_keep(operator, offered)}. {first}.")
+
+
+def _keep(operator: Mapping[str, Any], csv: str) -> str:
+    """How the plan comes to have a version."""
+    if operator["name"] in OPERATORS_OF_CHOICE:
+        return f"Set olm_operators.{operator['name']}.csv to {csv}"
+    return "Take a release of the platform with that version"
 
 
 @check("IP-PRE-004", "The user may make everything that the plan makes")

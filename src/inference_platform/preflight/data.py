@@ -44,6 +44,15 @@ def version_of(text: str | None) -> Version | None:
     return tuple(map(int, match[1].split("."))) if match else None
 
 
+def may_become(installed: str, wanted: str) -> bool:
+    """Whether OLM may update one ClusterServiceVersion to another: that is newer, as far as the names tell.
+
+    Names are like "cert-manager-operator.v1.18.1" and "rhods-operator.3.4.4"; OLM never goes back (operators.md 5).
+    """
+    before, after = (version_of(name.partition(".")[2]) for name in (installed, wanted))
+    return before is None or after is None or before < after
+
+
 def is_older(version: Version, than: str) -> bool:
     """Whether a version comes before another: 1.26.9 before 1.27, 1.27.0 not."""
     return _padded(version) < _padded(_required(than))

@@ -14,9 +14,13 @@ import pytest
 import yaml
 from ansible_collections.inference.platform.plugins.action import gate, plan, release, report
 from ansible_collections.inference.platform.plugins.plugin_utils import findings, plan_table, platform_action
-from ansible_collections.inference.platform.plugins.plugin_utils.role_inputs import check_role_inputs
+from ansible_collections.inference.platform.plugins.plugin_utils.role_inputs import (
+    check_chart_values,
+    check_role_inputs,
+)
 from ansible_collections.inference.platform.plugins.plugin_utils.timeline import SECTIONS, Section
 
+from inference_platform.catalog import load as load_catalog
 from inference_platform.cluster.gate import GateProgress, GateResult, Waiting
 from inference_platform.findings import Finding
 
@@ -100,6 +104,21 @@ def test_role_inputs_of_the_wrong_type_are_found_before_anything_starts() -> Non
     found = list(check_role_inputs(ROOT / "roles", given, lambda path: f"inv/all.yml:7 {path[0]}"))
     assert [(item.where, item.found) for item in found] == [("inv/all.yml:7 sail_wait_seconds", '"soon"')]
     assert "a whole number" in found[0].expected
+
+
+def test_chart_values_that_no_release_would_get_are_found_before_anything_starts() -> None:
+    given = {
+        "lws_values": {"lws": {}, "lws-operator": {}, "lws-opperator": {}, "leader-worker-set": {"env": {"A": "b"}}},
+        "cert_manager_values": {"openshift-cert-manager-operator": {"startingCSV": "x.v1", "approval": "Automatic"}},
+        "gateway_api_values": {"gateway-api": {}},
+    }
+    found = list(check_chart_values(load_catalog(), given, ".".join))
+    assert sorted(item.where for item in found) == [
+        "cert_manager_values.openshift-cert-manager-operator.approval",
+        "cert_manager_values.openshift-cert-manager-operator.startingCSV",
+        "gateway_api_values.gateway-api",
+        "lws_values.lws-opperator",
+    ]
 
 
 def test_settings_are_complete_with_defaults(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

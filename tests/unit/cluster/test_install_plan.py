@@ -38,12 +38,15 @@ def subscription(api: FakeApi, **status: str) -> None:
     api.put({"apiVersion": API, "kind": "Subscription", "metadata": metadata, "spec": {}, "status": status})
 
 
-def plan(api: FakeApi, name: str, *csvs: str, approved: bool = False, phase: str = "RequiresApproval") -> None:
+def plan(
+    api: FakeApi, name: str, *csvs: str, approved: bool = False, phase: str = "RequiresApproval", minute: int = 0
+) -> None:
+    made = f"2026-01-01T00:{minute:02d}:00Z"
     api.put(
         {
             "apiVersion": API,
             "kind": "InstallPlan",
-            "metadata": {"name": name, "namespace": WANTED.namespace},
+            "metadata": {"name": name, "namespace": WANTED.namespace, "creationTimestamp": made},
             "spec": {"approval": "Manual", "approved": approved, "clusterServiceVersionNames": list(csvs)},
             "status": {"phase": phase},
         }
@@ -119,6 +122,32 @@ def test_an_update_to_the_wanted_version_is_approved(olm: FakeApi, cluster: Clus
     plan(olm, "install-old", "leader-worker-set.v0.9.0", approved=True, phase="Complete")
     plan(olm, "install-update", WANTED.csv)
     assert run(cluster).plan == "install-update"
+
+
+def test_a_plan_that_was_carried_out_before_is_not_taken_for_the_one_that_waits(olm: FakeApi, cluster: Cluster) -> None:
+    subscription(olm, currentCSV=WANTED.csv)
+    plan(olm, "install-a", WANTED.csv, approved=True, phase="Complete")
+    plan(olm, "install-b", WANTED.csv, minute=2)
+    assert run(cluster) == Approval(changed=True, plan="install-b")
+
+
+def test_of_several_plans_the_newest_counts(olm: FakeApi, cluster: Cluster) -> None:
+    subscription(olm, currentCSV=WANTED.csv)
+    plan(olm, "install-a", WANTED.csv, phase="Failed", minute=1)
+    plan(olm, "install-b", WANTED.csv, minute=3)
+    plan(olm, "install-c", WANTED.csv, phase="Failed", minute=2)
+    assert run(cluster).plan == "install-b"
+
+
+def test_a_change_of_channel_is_given_time(olm: FakeApi, cluster: Cluster) -> None:
+    subscription(olm, installedCSV="leader-worker-set.v0.9.0", currentCSV="leader-worker-set.v0.9.0")
+    assert run(cluster, Clock(lambda: plan(olm, "install-1", WANTED.csv))).changed
+
+
+def test_an_update_that_never_comes_is_told_with_what_is_offered(olm: FakeApi, cluster: Cluster) -> None:
+    subscription(olm, installedCSV="leader-worker-set.v0.8.0", currentCSV="leader-worker-set.v0.9.0")
+    with pytest.raises(ApprovalError, match=r"v0\.8\.0 is installed, leader-worker-set\.v0\.9\.0 is what it offers"):
+        run(cluster)
 
 
 def test_a_failed_plan_is_told_with_its_reason(olm: FakeApi, cluster: Cluster) -> None:

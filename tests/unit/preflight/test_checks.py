@@ -87,6 +87,22 @@ def an_operator_that_was_updated(world: World) -> None:
 
 
 @case("IP-PRE-008")
+def a_version_that_the_catalogue_does_not_have_yet(world: World) -> None:
+    on_openshift(world)
+    world.settings["olm_operators"] = {"lws": {"csv": "leader-worker-set.v1.0.2"}}
+    world.add("subscriptions", subscription("leader-worker-set", "leader-worker-set.v1.0.0", channel="stable-v1.0"))
+
+
+@case("IP-PRE-008")
+def a_version_beyond_the_one_that_olm_offers(world: World) -> None:
+    on_openshift(world)
+    world.settings["olm_operators"] = {"lws": {"csv": "leader-worker-set.v1.0.2"}}
+    offered = subscription("leader-worker-set", "leader-worker-set.v1.0.0", channel="stable-v1.0")
+    offered["status"]["currentCSV"] = "leader-worker-set.v1.0.1"
+    world.add("subscriptions", offered)
+
+
+@case("IP-PRE-008")
 def a_second_operator_group(world: World) -> None:
     on_openshift(world)
     world.add("operator_groups", named("OperatorGroup", "theirs", "redhat-ods-operator"))
@@ -99,13 +115,41 @@ def on_openshift(world: World) -> None:
     world.add("crds", *gateway_api("v1.3.0"))
 
 
-def subscription(package: str, csv: str, *, labels: dict[str, str] | None = None, **metadata: Any) -> dict[str, Any]:
+def subscription(
+    package: str, csv: str, *, labels: dict[str, str] | None = None, channel: str = "", **metadata: Any
+) -> dict[str, Any]:
     """A Subscription that has installed a version; ours without other labels."""
     ours = {"inference-platform.io/layer": "some_layer"} if labels is None else labels
     status = {"installedCSV": csv, "currentCSV": csv}
-    return named(
-        "Subscription", package, "some-namespace", labels=ours, spec={"name": package}, status=status, **metadata
-    )
+    spec = {"name": package, "channel": channel}
+    return named("Subscription", package, "some-namespace", labels=ours, spec=spec, status=status, **metadata)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "installed", "offered"),
+    [
+        ({"csv": "leader-worker-set.v1.0.1"}, "leader-worker-set.v1.0.0", "leader-worker-set.v1.0.1"),
+        # What another channel offers shows once the Subscription says so.
+        ({"channel": "stable-v1.1", "csv": "leader-worker-set.v1.1.0"}, "leader-worker-set.v1.0.0", ""),
+    ],
+)
+def test_an_update_that_olm_can_make_is_no_obstacle(wanted: dict[str, str], installed: str, offered: str) -> None:
+    world = World()
+    on_openshift(world)
+    world.settings["olm_operators"] = {"lws": wanted}
+    found = subscription("leader-worker-set", installed, channel="stable-v1.0")
+    found["status"]["currentCSV"] = offered or installed
+    world.add("subscriptions", found)
+    assert [item for item in world.codes() if item[0] == "IP-PRE-008"] == []
+
+
+def test_what_is_installed_is_named_as_what_the_inventory_can_have() -> None:
+    world = World()
+    on_openshift(world)
+    world.add("subscriptions", subscription("leader-worker-set", "leader-worker-set.v1.0.1", channel="stable-v1.0"))
+    (finding,) = [item for item in world.findings() if item.code == "IP-PRE-008"]
+    assert "no way back" in finding.found
+    assert finding.remedy.startswith("Set olm_operators.lws.csv to leader-worker-set.v1.0.1")
 
 
 def test_on_openshift_what_our_subscriptions_and_openshift_brought_is_no_obstacle() -> None:
