@@ -16,6 +16,8 @@ from inference_platform.models.rules import page as rules_page
 from inference_platform.models.scheduler import page
 from inference_platform.paths import ROOT
 from inference_platform.platform import Plan, resolve
+from inference_platform.platform.plan import Layer
+from inference_platform.platform.resolve import OLM
 from inference_platform.preflight import page as preflight_page
 from inference_platform.schema import inlined_schema, or_list
 
@@ -109,12 +111,18 @@ def _platform_page() -> str:
             note = release["providers"][provider].get("note", "")
             parts.append(f"{_engine(plan)} {note}".rstrip() + "\n")
             parts.append(_table(("layer", "owner", "Helm releases", "waits for"), _layer_rows(plan)) + "\n")
+            parts += [_subscriptions(plan) + "\n"] if plan.operators else []
     return _page(
         "Layers by release and provider", "What the catalogue makes of its defaults.", "\n".join(parts).rstrip()
     )
 
 
 def _engine(plan: Plan) -> str:
+    if plan.route == OLM:
+        return (
+            "No cloud manager. The Operator Lifecycle Manager brings the operators, OpenShift's ingress operator the "
+            "control plane of the gateway, OpenShift's service CA the certificates; nodes have the pull secret."
+        )
     if plan.engine is None:
         return "No cloud manager: the installer makes the certificates of the platform itself."
     return f"Cloud manager of the {plan.engine_line} line, acting on `{plan.engine['kind']}`."
@@ -122,15 +130,31 @@ def _engine(plan: Plan) -> str:
 
 def _layer_rows(plan: Plan) -> list[tuple[str, str, str, str]]:
     owners = {"managed": "this installer", "delegated": "cloud manager", "external": "was there before"}
+    if plan.route == OLM:
+        owners |= {"delegated": "OpenShift", "external": "OpenShift"}
     return [
         (
             f"`{layer.name}`",
             owners[layer.ownership],
-            ", ".join(f"`{release.name}`" for release in layer.releases) or "none",
+            ", ".join(f"`{name}`" for name in _releases(layer, plan)) or "none",
             layer.waits_for,
         )
         for layer in plan.layers
     ]
+
+
+def _releases(layer: Layer, plan: Plan) -> list[str]:
+    """The releases of a layer in order; that of a Subscription has the name of the package."""
+    subscription = [plan.operators[layer.operator]["package"]] if layer.operator else []
+    return subscription + [release.name for release in layer.releases]
+
+
+def _subscriptions(plan: Plan) -> str:
+    rows = [
+        (f"`{item['package']}`", f"`{item['channel']}`", f"`{item['csv']}`", f"`{item['namespace']}`")
+        for item in plan.operators.values()
+    ]
+    return _table(("Subscription", "channel", "version", "namespace"), rows)
 
 
 def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:

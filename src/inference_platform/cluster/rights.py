@@ -14,6 +14,7 @@ from typing import Any
 
 from inference_platform.cluster.models import REMOVED_WITH_MODELS
 from inference_platform.paths import CHARTS
+from inference_platform.platform.plan import charts_of
 
 Right = tuple[str, str, str]
 """Group, resource, verb."""
@@ -28,7 +29,6 @@ _RBAC = "rbac.authorization.k8s.io"
 _OF_RBAC_FILE = {(_RBAC, kind) for kind in ("ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding")}
 _CRD = ("apiextensions.k8s.io", "CustomResourceDefinition")
 _NAMESPACE = ("", "Namespace")
-_SUBSCRIPTION = "operator-subscription"
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def needed(
 def written_by(plan: Mapping[str, Any], models: Iterable[Mapping[str, Any]], charts: Path = CHARTS) -> Written:
     """The kinds that follow from a plan and its models; arguments as for `needed`."""
     of_charts = {
-        kind for layer in plan["layers"] for name in _charts(layer) for kind in kinds_of_chart(charts / name, plan)
+        kind for layer in plan["layers"] for name in charts_of(layer) for kind in kinds_of_chart(charts / name, plan)
     }
     of_capacity = {_kind_of(item) for item in plan["capacity"]}
     of_models = {_kind_of(item) for item in models}
@@ -72,10 +72,6 @@ def written_by(plan: Mapping[str, Any], models: Iterable[Mapping[str, Any]], cha
         frozenset(of_charts | of_capacity | of_models | tried | crds),
         frozenset(of_charts | of_capacity - {_NAMESPACE} | of_models & set(REMOVED_WITH_MODELS)),
     )
-
-
-def _charts(layer: Mapping[str, Any]) -> list[str]:
-    return [release["chart"] for release in layer["releases"]] + ([_SUBSCRIPTION] if layer["operator"] else [])
 
 
 def kinds_of_chart(folder: Path, plan: Mapping[str, Any]) -> set[Kind]:

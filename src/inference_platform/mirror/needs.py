@@ -13,6 +13,7 @@ import yaml
 from inference_platform.catalog.load import Catalog, load
 from inference_platform.mirror.images import images_in, mirrored, with_registry
 from inference_platform.paths import CHARTS
+from inference_platform.platform.plan import charts_of
 
 SERVICE = "LLMInferenceService"
 DELEGATED, EXTERNAL = "delegated", "external"
@@ -150,9 +151,9 @@ def _files(plan: Mapping[str, Any]) -> tuple[File, ...]:
 
 def _charts(plan: Mapping[str, Any]) -> tuple[Chart, ...]:
     return tuple(
-        Chart(release["chart"], _chart_version(CHARTS / release["chart"]), layer["name"])
+        Chart(chart, _chart_version(CHARTS / chart), layer["name"])
         for layer in plan["layers"]
-        for release in layer["releases"]
+        for chart in charts_of(layer)
     )
 
 

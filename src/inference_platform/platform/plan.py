@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -33,6 +34,16 @@ class Layer:
     crds: list[str]
     waits_for: str
     operator: str | None = None
+
+
+#: The chart of a Subscription, by which OLM brings the operator of a layer.
+SUBSCRIPTION_CHART = "operator-subscription"
+
+
+def charts_of(layer: Mapping[str, Any]) -> list[str]:
+    """The charts that a layer (plain data) installs, in order."""
+    subscription = [SUBSCRIPTION_CHART] if layer["operator"] else []
+    return subscription + [release["chart"] for release in layer["releases"]]
 
 
 @dataclass(frozen=True)

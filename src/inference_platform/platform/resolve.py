@@ -397,6 +397,10 @@ def _layers(choice: _Choice, catalog: Catalog, namespaces: Mapping[str, str]) ->
     return [_layer(by_name[name], needs[name], facts[name], namespaces) for name in order(names, needs)]
 
 
+def _of_route(text: str | Mapping[str, str], route: str) -> str:
+    return text if isinstance(text, str) else text[route]
+
+
 def _layer(
     layer: Mapping[str, Any], needs: list[str], facts: Mapping[str, str], namespaces: Mapping[str, str]
 ) -> Layer:
@@ -411,7 +415,7 @@ def _layer(
             if holds(entry.get("when"), facts)
         ],
         crds=[entry["set"] for entry in layer.get("crds", []) if holds(entry.get("when"), facts)],
-        waits_for=layer["waits_for"],
+        waits_for=_of_route(layer["waits_for"], facts["route"]),
         operator=_operator_of(layer, facts),
     )
 

@@ -549,7 +549,7 @@ _report(ownership.OUTSIDE_WINDOW, "What is external is of a version that will do
 _report(ownership.UNTESTED_VERSION, "What is external is of a version that was tested", WARNING)
 _report(ownership.INCOMPLETE, "What is external has what the platform needs")
 _report(ownership.TWO, "Each dependency is installed once")
-_report(ownership.TAKEN_BY_FORCE, "The cloud manager takes nothing over by force")
+_report(ownership.TAKEN_BY_FORCE, "Nothing is taken over by who brings a delegated part")
 _report(ownership.OPERATOR_CRD, "CRDs that an operator must bring are its own")
 
 

@@ -156,6 +156,7 @@ def decide(
                 distribution=plan["distribution"],
                 adopted=name in adopted,
                 namespaces=tuple(plan["namespaces"].values()),
+                on_openshift=plan["route"] == "olm",
             )
         )
         for name in choices

@@ -97,6 +97,7 @@ class Question:
     entry     the dependency in catalog/preflight.yml
     possible  ownerships that release and cloud manager allow, the default first
     brings    the version that this installer (or the cloud manager) would install, "" if unknown
+    on_openshift  whether OpenShift itself, not a cloud manager, brings what is delegated
     """
 
     name: str
@@ -108,6 +109,7 @@ class Question:
     brings: str = ""
     distribution: str = "redhat"
     adopted: bool = False
+    on_openshift: bool = False
     namespaces: Collection[str] = ()
 
     @property
@@ -203,14 +205,28 @@ def _only_one(question: Question) -> Iterator[Verdict]:
 
 
 def _no_takeover(question: Question) -> Iterator[Verdict]:
-    """Delegated: the cloud manager does not look, it applies by force (platform.md 2.5)."""
+    """Delegated: the cloud manager does not look, it applies by force (platform.md 2.5).
+
+    OpenShift subscribes to Service Mesh itself, and nobody shall a second time (operators.md 5).
+    """
     there = question.found.foreign or question.found.by(OURS)
     if there is None or question.adopted or question.found.by(CLOUD_MANAGER):
+        return
+    found = f"{_version(there)} by {there.owner.words} ({there.evidence})"
+    if question.on_openshift:
+        yield Verdict(
+            TAKEN_BY_FORCE,
+            f"no {question.title} but that of OpenShift's ingress operator",
+            found,
+            "The ingress operator subscribes to it itself once the GatewayClass exists; there should be no second "
+            "Subscription. Remove yours; its control planes can stay with the operator that OpenShift brings. To leave "
+            f"it for OpenShift to use, set ownership_adopt: [{question.name}].",
+        )
         return
     yield Verdict(
         TAKEN_BY_FORCE,
         f"no {question.title} before the cloud manager brings its own",
-        f"{_version(there)} by {there.owner.words} ({there.evidence})",
+        found,
         f"The cloud manager would take it over by force and later delete it. Remove it, or choose another owner for "
         f"{question.name}; to have it taken over on purpose, set ownership_adopt: [{question.name}].",
     )

@@ -77,6 +77,13 @@ def test_on_openshift_the_images_of_operators_are_left_to_the_mirrored_catalogue
     assert needs(provider="openshift").files == ()
 
 
+def test_the_chart_of_subscriptions_is_listed_for_each_layer_that_has_one() -> None:
+    listed = [(chart.name, chart.layer) for chart in needs(provider="openshift").charts]
+    wanted = [("operator-subscription", layer) for layer in ("cert_manager", "lws", "platform_operator")]
+    assert [entry for entry in listed if entry[0] == "operator-subscription"] == wanted
+    assert "operator-subscription" not in {chart.name for chart in needs().charts}
+
+
 def test_layers_name_images_of_the_lock() -> None:
     named = [image for layer in load().layers for image in layer.get("images", [])]
     assert len(named) == len(set(named)) == 13

@@ -152,6 +152,25 @@ def test_what_is_installed_is_named_as_what_the_inventory_can_have() -> None:
     assert finding.remedy.startswith("Set olm_operators.lws.csv to leader-worker-set.v1.0.1")
 
 
+def test_a_service_mesh_of_ones_own_on_openshift_is_told_as_what_it_is() -> None:
+    """No cloud manager is there that could take it over."""
+    world = World()
+    on_openshift(world)
+    csv = "servicemeshoperator3.v3.3.1"
+    theirs = subscription("servicemeshoperator3", csv, labels={})
+    world.add("subscriptions", {**theirs, "metadata": {**theirs["metadata"], "namespace": "openshift-operators"}})
+    operator = deployment("servicemesh-operator3", "openshift-operators", "operator", "i", labels={"olm.owner": csv})
+    world.add("deployments", operator)
+    (finding,) = world.findings()
+    text = f"{finding.expected} {finding.found} {finding.remedy}"
+    assert finding.code == "IP-PRE-060"
+    assert "cloud manager" not in text
+    assert "ingress operator" in text
+    assert csv in text
+    world.settings["ownership_adopt"] = ["sail"]
+    assert world.codes() == []
+
+
 def test_on_openshift_what_our_subscriptions_and_openshift_brought_is_no_obstacle() -> None:
     world = World()
     on_openshift(world)
