@@ -6,6 +6,7 @@ after the first ones were laid.
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -41,19 +42,23 @@ def argument_specs(roles: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 def check_role_inputs(roles: Path, given: Mapping[str, Any], where: Callable[[tuple[str]], str]) -> Iterator[Any]:
     """A finding for each input in ``given`` (name: value) of the wrong type or value."""
     from inference_platform.findings import ERROR, Finding, show
+    from inference_platform.schema import load_schema
 
     for name, spec in argument_specs(roles):
         if name not in given:
             continue
         problems = ArgumentSpecValidator({name: spec}).validate({name: given[name]}).error_messages
         if problems:
+            # Of two names that are alike the other may be meant: models_profiles, model_profiles.
+            twin = difflib.get_close_matches(name, load_schema("inventory")["properties"], n=1, cutoff=0.9)
+            meant = f" Or did you mean {twin[0]}?" if twin else ""
             yield Finding(
                 WRONG_INPUT,
                 ERROR,
                 where((name,)),
                 f"{TYPE_WORDS[spec['type']]} ({' '.join(spec['description'])})",
                 show(given[name]),
-                f"Correct {name}, or remove it to take the default ({show(spec['default'])}).",
+                f"Correct {name}, or remove it to take the default ({show(spec['default'])}).{meant}",
             )
 
 

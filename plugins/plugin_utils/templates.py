@@ -1,4 +1,4 @@
-"""Resolves the templates in variables, and says of each that cannot be resolved where it is."""
+"""Resolves the templates in variables, and says of each text that cannot be resolved or decrypted where it is."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from ansible.errors import AnsibleError
+from ansible.parsing.vault import EncryptedString
 from ansible_collections.inference.platform.plugins.plugin_utils.platform_action import plain
 
 UNRESOLVED = "IP-INV-007"
+UNDECRYPTED = "IP-INV-009"
 
 Path = tuple[str | int, ...]
 Resolve = Callable[[Any], Any]
@@ -17,11 +19,12 @@ Resolve = Callable[[Any], Any]
 
 @dataclass(frozen=True)
 class Unresolved:
-    """A text that Ansible cannot resolve: where it is, the text, and what Ansible says."""
+    """A text that Ansible cannot resolve: where it is, the text, and what Ansible says; of an encrypted one no text."""
 
     path: Path
     text: str
     problem: str
+    encrypted: bool = False
 
 
 def resolved(resolve: Resolve, name: str, value: Any) -> tuple[Any, list[Unresolved]]:
@@ -45,8 +48,10 @@ def _piece_by_piece(resolve: Resolve, path: Path, value: Any, wrong: list[Unreso
     try:
         return plain(resolve(value))
     except AnsibleError as error:
-        wrong.append(Unresolved(path, plain(value), _in_short(error)))
-        return plain(value)
+        encrypted = isinstance(value, EncryptedString)
+        text = "" if encrypted else plain(value)
+        wrong.append(Unresolved(path, text, _in_short(error), encrypted))
+        return text
 
 
 def told_first(wrong: list[Unresolved], findings: list[Any], where: Callable[[Path], str]) -> list[Any]:
@@ -58,6 +63,15 @@ def told_first(wrong: list[Unresolved], findings: list[Any], where: Callable[[Pa
 def _finding(one: Unresolved, place: str) -> Any:
     from inference_platform.findings import ERROR, Finding, show
 
+    if one.encrypted:
+        return Finding(
+            UNDECRYPTED,
+            ERROR,
+            place,
+            "a value that Ansible can decrypt",
+            f"an encrypted value: {one.problem}",
+            "Give the password with --ask-vault-pass or --vault-password-file, or write the value in plain.",
+        )
     file = ", or put the model into models/NAME.yml, where braces are text" if one.path[0] == "models" else ""
     return Finding(
         UNRESOLVED,

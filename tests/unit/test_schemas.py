@@ -45,6 +45,22 @@ def test_an_object_with_known_keys_refuses_others(name):
             assert rule.get("additionalProperties") is False, path
 
 
+def patterns(rule: Any, path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    if isinstance(rule, dict):
+        if isinstance(rule.get("pattern"), str):
+            yield path, rule
+        for name, inside in rule.items():
+            yield from patterns(inside, f"{path}.{name}")
+    elif isinstance(rule, list):
+        for index, inside in enumerate(rule):
+            yield from patterns(inside, f"{path}[{index}]")
+
+
+@pytest.mark.parametrize("name", WRITTEN_BY_USERS)
+def test_a_pattern_says_in_words_what_it_wants(name):
+    assert [path for path, rule in patterns(inlined_schema(name)) if "x-expects" not in rule] == []
+
+
 ENTRY = {"name": "a", "namespace": "n", "uri": "hf://a/b", "gpu": {"count": 1}}
 
 

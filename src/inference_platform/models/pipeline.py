@@ -11,7 +11,7 @@ from inference_platform.mirror import Rewriting
 from inference_platform.models import scheduler
 from inference_platform.models.layers import DEFAULTS, POOLS, PROFILES, Layers
 from inference_platform.models.placing import MODELS, PlacedFindings
-from inference_platform.models.reading import GROUPS, ROUTES, Reading
+from inference_platform.models.reading import ABSENT, GROUPS, ROUTES, Reading
 from inference_platform.models.routes import group_route, own_route
 from inference_platform.models.rules import RULES, Problem, Rule
 from inference_platform.models.rules.engine import (
@@ -28,7 +28,7 @@ from inference_platform.models.topology import Workload, workloads
 from inference_platform.schema import KeyPath
 from inference_platform.sources import Sources
 
-_ABSENT, _STOPPED = "absent", "stopped"
+_STOPPED = "stopped"
 _OVERRIDE = "override"
 
 
@@ -264,7 +264,7 @@ def _further_problems(subject: Subject, blamed: Set[str | int]) -> list[Problem]
 
 
 def _is_absent(subject: Subject) -> bool:
-    return bool(subject.entry["state"] == _ABSENT)
+    return bool(subject.entry["state"] == ABSENT)
 
 
 def _service(subject: Subject) -> dict[str, Any]:

@@ -17,9 +17,12 @@ from inference_platform.models.subjects import Inventory, Key, Subject
 from inference_platform.models.topology import complete
 from inference_platform.schema import EntryChecker, KeyPath, SchemaMistake
 
+# What stands in for what an entry must say and does not.
+_STAND_INS: Mapping[str, Any] = {"uri": "hf://organisation/model", "gpu": {}}
 # Without the first key another is judged differently.
 _READ_TOGETHER = {"command": "args", "image": "gpu", "own_presets": "parallelism"}
 
+ABSENT = "absent"
 GROUPS = "traffic_groups"
 ROUTES = "model_routes"
 
@@ -53,6 +56,8 @@ class Reading:
                 lost = self._findings.add_unknown_profiles(index)
                 model = self._layers.merged(entry)
             given = without_nothing(model, schema.inlined_schema("model"))
+            if isinstance(given, Mapping) and given.get("state") == ABSENT:
+                given = {**_STAND_INS, **given}  # of what goes nobody needs to know what it was
             wrong = _checker().mistakes(given)
             read = self._mended_entry(index, given, wrong, lost) if wrong or lost else given
             if read is not None:
@@ -112,7 +117,7 @@ class Reading:
         )
         self.mended.add(index)
         nobody = f"models-{index}"
-        stand_ins = {"name": nobody, "namespace": nobody, "uri": "hf://organisation/model", "gpu": {}}
+        stand_ins = {"name": nobody, "namespace": nobody, **_STAND_INS}
         left = mend(given, schema.inlined_schema("model"), _checker().mistakes, stand_ins, wrong)
         if left is None:
             self._is_whole = False

@@ -121,6 +121,12 @@ def test_chart_values_that_no_release_would_get_are_found_before_anything_starts
     ]
 
 
+def test_a_role_input_that_is_named_like_a_setting_is_told_with_it() -> None:
+    given = {"models_profiles": {"large": {"gpu": {"count": 8}}}}
+    (found,) = check_role_inputs(ROOT / "roles", given, lambda path: path[0])
+    assert found.remedy.endswith("Or did you mean model_profiles?")
+
+
 def test_settings_are_complete_with_defaults(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("REGISTRY_AUTH_FILE", str(tmp_path / "auth.json"))
     settings = plan.complete({"provider": "aws"})

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from ansible.parsing.dataloader import DataLoader
+from ansible.parsing.vault import EncryptedString, VaultSecretsContext
 from ansible.template import Templar, trust_as_template
 from ansible_collections.inference.platform.plugins.plugin_utils.templates import resolved, told_first
 
@@ -77,6 +78,22 @@ def test_findings_say_where_and_what_to_do_and_stand_for_what_comes_of_the_text(
     ]
     assert "!unsafe" in found[0].remedy
     assert "models/NAME.yml" in found[0].remedy
+
+
+def test_a_value_that_cannot_be_decrypted_is_named_where_it_is(resolve: Any) -> None:
+    if VaultSecretsContext.current(optional=True) is None:
+        VaultSecretsContext.initialize(VaultSecretsContext(secrets=[]))
+    sealed = EncryptedString(ciphertext="$ANSIBLE_VAULT;1.1;AES256\n6162\n")
+    value, wrong = resolved(resolve, "models", [{"uri": sealed, "name": "m", "args": trusted(["{{ n }}", sealed])}])
+    assert value == [{"uri": "", "name": "m", "args": ["{{ n }}", ""]}]
+    found = {one.where: one for one in told_first(wrong, [], dotted)}
+    assert {where: one.code for where, one in found.items()} == {
+        "models[0].args[0]": "IP-INV-007",
+        "models[0].uri": "IP-INV-009",
+        "models[0].args[1]": "IP-INV-009",
+    }
+    assert "decrypt" in found["models[0].uri"].found
+    assert "--vault-password-file" in found["models[0].uri"].remedy
 
 
 def test_a_file_of_its_own_is_proposed_for_models_alone(resolve: Any) -> None:

@@ -433,6 +433,19 @@ def test_an_absent_model_is_not_rendered_and_named(aws):
     assert [item["metadata"]["name"] for item in result.objects] == ["team-a", "b"]
 
 
+def test_of_an_absent_model_name_and_namespace_are_enough(aws):
+    gone = {"name": "gone", "namespace": "team-a", "state": "absent"}
+    result = render([gone], {}, aws)
+    assert (result.findings, result.objects, result.absent) == ([], [], ["team-a/gone"])
+    wrong = render([{**gone, "namespace": "Team", "uri": "gone"}, {"name": "x", "namespace": "y"}], {}, aws)
+    assert [finding.where for finding in wrong.findings] == [
+        "models[0].namespace (gone)",
+        "models[0].uri (gone)",
+        "models[1].gpu (x)",
+        "models[1].uri (x)",
+    ]
+
+
 def test_an_absent_model_is_spared_the_rules(aws):
     assert render([model(state="absent", gpu={"count": 0})], {}, aws).findings == []
 

@@ -46,6 +46,7 @@ _OF_FILES = {
         "Ansible can resolve every template in a variable.",
         "Define what it names, or write `!unsafe` before a text with braces of its own.",
     ),
+    "IP-INV-009": ("Ansible can decrypt every encrypted value.", "Give the password, or write the value in plain."),
     "IP-INV-008": ("A name in `models_move` means a model of the inventory.", "Correct the name, or take it out."),
 }
 # Rules without a check of their own are checked by the schema, or while layers are merged.
