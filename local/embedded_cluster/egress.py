@@ -61,7 +61,14 @@ class Directory:
         service = self._service(host)
         if service is None:
             raise NoRouteError(f"{host} is neither a pod, a node nor a service of this cluster")
-        return self._service_port(service, port)
+        return self.resolve(*random.choice(self._candidates(service, port)))
+
+    def addresses(self, host: str, port: int) -> list[tuple[str, int]]:
+        """All that `resolve` could give, sorted: of a Service one for each ready endpoint."""
+        service = self._service(host)
+        if service is None:
+            return [self.resolve(host, port)]
+        return sorted(self.resolve(*candidate) for candidate in self._candidates(service, port))
 
     def _pod_port(self, address: str, port: int) -> tuple[str, int]:
         pod = self.pods[address]
@@ -80,8 +87,8 @@ class Directory:
                 return service
         return None
 
-    def _service_port(self, service: Object, port: int) -> tuple[str, int]:
-        """One ready endpoint of a Service's port."""
+    def _candidates(self, service: Object, port: int) -> list[tuple[str, int]]:
+        """The ready endpoints of a Service's port."""
         meta = service["metadata"]
         label = f"{meta['namespace']}/{meta['name']}"
         wanted = next((item for item in service["spec"].get("ports") or [] if item["port"] == port), None)
@@ -98,7 +105,7 @@ class Directory:
         ]
         if not candidates:
             raise NoRouteError(f"no ready endpoint for service {label} port {port}")
-        return self.resolve(*random.choice(candidates))
+        return candidates
 
 
 def _service_of(endpoint_slice: Object) -> tuple[str, str | None]:

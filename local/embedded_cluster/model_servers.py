@@ -10,10 +10,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from embedded_cluster.egress import NoRouteError
 from embedded_cluster.processes import ProcessId, die_with_parent
 
 KILLED = 137
 STOP_MARGIN_SECONDS = 2.0
+FIND_SECONDS = 0.5
+Find = Callable[[str, int], list[tuple[str, int]]]
+"""Host and port in the cluster to addresses on this machine; raises NoRouteError."""
 _log = logging.getLogger(__name__)
 
 
@@ -23,9 +27,11 @@ class ModelServers:
     If that process ends, all its servers have ended (exit code 137) and the next start makes a new one.
     """
 
-    def __init__(self, log_file: Path, on_process: Callable[[ProcessId | None], None]) -> None:
+    def __init__(self, log_file: Path, on_process: Callable[[ProcessId | None], None], find: Find) -> None:
         self._log_file = log_file
         self._on_process = on_process
+        self._find = find
+        self._leading: set[asyncio.Task[None]] = set()
         self._process: asyncio.subprocess.Process | None = None
         self._reader: asyncio.Task[None] | None = None
         self._starting = asyncio.Lock()
@@ -64,6 +70,8 @@ class ModelServers:
         if process and process.returncode is None:
             process.terminate()
             await process.wait()
+        for task in self._leading:
+            task.cancel()
         if self._reader:
             await asyncio.gather(self._reader, return_exceptions=True)
 
@@ -84,13 +92,36 @@ class ModelServers:
         assert process.stdout is not None
         while line := await process.stdout.readline():
             message = json.loads(line)
-            self._end(message["exited"], message["code"])
+            if "find" in message:
+                self._start_leading(message["find"], message["host"], message["port"])
+            else:
+                self._end(message["exited"], message["code"])
         await process.wait()
         _log.info("the process of the model servers ended (%s)", process.returncode)
         self._process = None
         self._on_process(None)
         for server in list(self._exits):
             self._end(server, KILLED)
+
+    def _start_leading(self, server: str, host: str, port: int) -> None:
+        ended = self._exits.get(server)
+        if ended is not None:
+            task = asyncio.create_task(self._lead(server, ended, host, port))
+            self._leading.add(task)
+            task.add_done_callback(self._leading.discard)
+
+    async def _lead(self, server: str, ended: asyncio.Future[int], host: str, port: int) -> None:
+        """Tell a server where a host of the cluster is, until the server ends; as DNS and a Service would."""
+        current: tuple[str, int] | None = None
+        while not ended.done():
+            try:
+                found = self._find(host, port)
+            except NoRouteError:
+                found = []
+            if found and current not in found:
+                current = found[0]
+                self._send({"reach": server, "endpoint": f"tcp://{current[0]}:{current[1]}"})
+            await asyncio.wait({ended}, timeout=FIND_SECONDS)
 
     def _send(self, message: Mapping[str, Any]) -> None:
         if self._process and self._process.stdin and not self._process.stdin.is_closing():

@@ -88,7 +88,9 @@ class NodeAgent:
             self.network, addresses[0], self.pki.pair("kubelet"), self.server, self.certificate_authority
         )
         self.model_servers = ModelServers(
-            paths.logs / "model-servers.log", lambda process: self._record("model-servers", "model-servers", process)
+            paths.logs / "model-servers.log",
+            lambda process: self._record("model-servers", "model-servers", process),
+            directory.addresses,
         )
 
     async def run(self) -> None:

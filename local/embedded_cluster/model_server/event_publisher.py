@@ -23,18 +23,35 @@ RANK = 0
 class Publisher:
     """Sends the events of one server; what nobody listens to is dropped, as vLLM's publisher does."""
 
-    def __init__(self, settings: EventSettings, address: str) -> None:
-        """Listen or connect; raises OSError when the endpoint cannot be used."""
+    def __init__(self, settings: EventSettings, address: str, namespace: str) -> None:
+        """Listen or connect; raises OSError when the endpoint cannot be used.
+
+        address    of the pod on this machine
+        namespace  of the pod
+
+        What is `wanted` is connected to once somebody finds it (`reach`); events before that are dropped.
+        """
         self._topic = settings.topic.encode()
         self._numbers = itertools.count()
         self._socket = zmq.Context.instance().socket(zmq.PUB)
         self._socket.set_hwm(settings.hwm)
         self.endpoint, self.listens = settings.reached_from(address)
+        self.wanted = settings.wanted_from(namespace)
+        self._reached = ""
+        if self.wanted:
+            return
         try:
             (self._socket.bind if self.listens else self._socket.connect)(self.endpoint)
         except zmq.ZMQError as error:
             self._socket.close(linger=0)
             raise OSError(f"KV events: endpoint {self.endpoint}: {error}") from None
+
+    def reach(self, endpoint: str) -> None:
+        """What is wanted is there now; the place of before is left."""
+        if self._reached:
+            self._socket.disconnect(self._reached)
+        self._socket.connect(endpoint)
+        self._reached = endpoint
 
     def stored(
         self, hashes: Sequence[int], parent: int | None, tokens: Sequence[int], block_size: int, lora: str

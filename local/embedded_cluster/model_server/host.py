@@ -5,7 +5,8 @@ The node agent talks to it over standard input and output, one JSON object a lin
     in   {"start": ID, "pod": "namespace/name", "command": [...], "args": [...], "env": {...}, "annotations": {...},
           "address": "127.64.8.3", "extra_ports": [8000], "root": "/path", "log": "/path"}
     in   {"stop": ID, "seconds": 5}      {"reload": ID} (certificates)      {"pace": ID, "annotations": {...}}
-    out  {"exited": ID, "code": 0}
+    in   {"reach": ID, "endpoint": "tcp://127.64.8.9:5557"} (where to send KV events)
+    out  {"exited": ID, "code": 0}       {"find": ID, "host": "picker.team.svc", "port": 5557}
 
 Each server listens on its pod's loopback address only.
 """
@@ -50,6 +51,7 @@ class Server:
         self._context: ssl.SSLContext | None = None
         self._settings: ServerSettings | None = None
         self._server: ModelServer | None = None
+        self._publisher: Publisher | None = None
 
     async def run(self) -> int:
         """Serve until stopped; the exit code. Everything worth saying goes to the pod's log."""
@@ -81,7 +83,7 @@ class Server:
             await self._stop.wait()
             return 0
         await asyncio.sleep(pace.load_seconds)
-        publisher = self._publisher(settings, log)
+        publisher = self._publisher = self._new_publisher(settings, log)
         server = self._server = ModelServer(settings, pace, self._message["pod"], publisher)
         runner = web.ServerRunner(web.Server(server.handle, access_log=None))
         try:
@@ -104,14 +106,18 @@ class Server:
                 publisher.close()
         return 0
 
-    def _publisher(self, settings: ServerSettings, log: logging.Logger) -> Publisher | None:
+    def _new_publisher(self, settings: ServerSettings, log: logging.Logger) -> Publisher | None:
         if not settings.events.published:
             return None
         from embedded_cluster.model_server.event_publisher import Publisher  # ZeroMQ only for those who ask for it
 
-        publisher = Publisher(settings.events, self._message["address"])
+        namespace = self._message["pod"].partition("/")[0]
+        publisher = Publisher(settings.events, self._message["address"], namespace)
         way = "listening at" if publisher.listens else "connecting to"
         log.info("KV events with topic %s: %s %s", settings.events.topic, way, publisher.endpoint)
+        if publisher.wanted:
+            host, port = publisher.wanted
+            _tell({"find": self.id, "host": host, "port": port})
         return publisher
 
     def _tls(self, settings: ServerSettings) -> ssl.SSLContext | None:
@@ -135,6 +141,11 @@ class Server:
         """Read the certificate again, as --enable-ssl-refresh does."""
         if self._context and self._settings and Path(self._settings.certificate).exists():
             self._context.load_cert_chain(self._settings.certificate, self._settings.key)
+
+    def reach(self, endpoint: str) -> None:
+        """Send KV events there."""
+        if self._publisher:
+            self._publisher.reach(endpoint)
 
     def set_pace(self, annotations: dict[str, str]) -> None:
         """Follow changed annotations of the pod; the size of the cache stays."""
@@ -165,7 +176,7 @@ class Host:
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
             return
-        name = next(name for name in ("stop", "reload", "pace") if name in message)
+        name = next(name for name in ("stop", "reload", "reach", "pace") if name in message)
         known = self._servers.get(str(message[name]))
         if known is None:
             return
@@ -173,6 +184,8 @@ class Host:
             known.stop(float(message["seconds"]))
         elif name == "reload":
             known.reload()
+        elif name == "reach":
+            known.reach(message["endpoint"])
         else:
             try:
                 known.set_pace(message["annotations"])
@@ -183,7 +196,11 @@ class Host:
         code = await server.run()
         if self._servers.get(server.id) is server:
             del self._servers[server.id]
-        print(json.dumps({"exited": server.id, "code": code}), flush=True)
+        _tell({"exited": server.id, "code": code})
+
+
+def _tell(message: Message) -> None:
+    print(json.dumps(message), flush=True)
 
 
 if __name__ == "__main__":

@@ -44,6 +44,26 @@ class EventSettings:
         """Whether events leave the server."""
         return self.enable_kv_cache_events and self.publisher != "null"
 
+    def wanted_from(self, namespace: str) -> tuple[str, int] | None:
+        """Host and port that only the cluster knows: a pod's address, or the name of a Service, in full.
+
+        namespace  of the server's pod, where DNS looks for a short name
+
+        None where the server listens, and for an endpoint on its own machine.
+
+        >>> EventSettings(endpoint="tcp://picker:5557").wanted_from("team")
+        ('picker.team.svc', 5557)
+        """
+        parts = urlsplit(self.endpoint)
+        host, port = parts.hostname or "", parts.port
+        if any(word in self.endpoint for word in BOUND) or parts.scheme != "tcp" or port is None:
+            return None
+        if host == "localhost" or host.startswith("127."):
+            return None
+        if host.count(".") == 0:
+            return f"{host}.{namespace}.svc", port
+        return (f"{host}.svc" if host.count(".") == 1 else host), port
+
     def reached_from(self, address: str) -> tuple[str, bool]:
         """The endpoint for a pod whose address on this machine is given, and whether the server listens there."""
         bound = any(word in self.endpoint for word in BOUND)

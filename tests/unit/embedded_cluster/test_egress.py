@@ -55,6 +55,7 @@ def directory():
 )
 def test_addresses_lead_to_processes(directory, host, port, expected):
     assert directory.resolve(host, port) == expected
+    assert directory.addresses(host, port) == [expected]
 
 
 @pytest.mark.parametrize(

@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
+import itertools
 import json
+import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
+import aiohttp
 import msgpack
 import pytest
 import zmq
+from embedded_cluster.egress import NoRouteError
 from embedded_cluster.model_server.command_line import UsageError, parse
 from embedded_cluster.model_server.engine import Engine, Job, Pace, token_numbers
 from embedded_cluster.model_server.event_publisher import Publisher
 from embedded_cluster.model_server.kv_events import EventSettings
+from embedded_cluster.model_servers import ModelServers
 
 TOPIC = "kv@10.64.8.3:8000@qwen"
 PUBLISHED = {"enable_kv_cache_events": True, "publisher": "zmq", "topic": TOPIC}
@@ -31,7 +38,7 @@ def subscribed(topic: str = "kv@") -> Iterator[tuple[Publisher, Callable[[], tup
         port = socket.bind_to_random_port(f"tcp://{LISTENER}")
         socket.setsockopt(zmq.RCVTIMEO, WAIT_MS)
         settings = EventSettings(**PUBLISHED, endpoint=f"tcp://{LISTENER}:{port}")
-        publisher = Publisher(settings, "127.64.8.3")
+        publisher = Publisher(settings, "127.64.8.3", "team")
         socket.send(b"\x01" + topic.encode())
 
         def receive() -> tuple[str, int, Any]:
@@ -125,7 +132,7 @@ def test_a_server_without_prefix_caching_has_nothing_to_tell() -> None:
 def test_a_subscriber_gets_its_topics_only() -> None:
     with subscribed(TOPIC) as (publisher, receive):
         settings = EventSettings(**{**PUBLISHED, "topic": "other"}, endpoint=publisher.endpoint)
-        other = Publisher(settings, LISTENER)
+        other = Publisher(settings, LISTENER, "team")
         for _ in range(3):
             other.removed([1])
         publisher.removed([2])
@@ -145,11 +152,82 @@ def test_a_star_listens_on_the_address_of_the_pod(endpoint: str, expected: tuple
     assert EventSettings(endpoint=endpoint).reached_from("127.64.8.3") == expected
 
 
+@pytest.mark.parametrize(
+    ("endpoint", "expected"),
+    [
+        ("tcp://*:5557", None),
+        ("ipc:///tmp/events", None),
+        ("tcp://127.0.0.1:5557", None),
+        ("tcp://localhost:5557", None),
+        ("tcp://10.64.8.9:5557", ("10.64.8.9", 5557)),
+        ("tcp://picker:5557", ("picker.team.svc", 5557)),
+        ("tcp://picker.other:5557", ("picker.other.svc", 5557)),
+        ("tcp://picker.other.svc.cluster.local:5557", ("picker.other.svc.cluster.local", 5557)),
+    ],
+)
+def test_what_is_elsewhere_in_the_cluster_must_be_found(endpoint: str, expected: tuple[str, int] | None) -> None:
+    assert EventSettings(endpoint=endpoint).wanted_from("team") == expected
+
+
+def test_events_reach_what_a_service_leads_to_also_after_it_moved(tmp_path: Path) -> None:
+    """A real process of model servers, which asks for the Service until it has an endpoint."""
+    ports: list[int] = []
+
+    def find(host: str, port: int) -> list[tuple[str, int]]:
+        assert (host, port) == ("picker.team.svc.cluster.local", 5557)
+        if not ports:
+            raise NoRouteError("no ready endpoint")
+        return [(LISTENER, ports[-1])]
+
+    config = {**PUBLISHED, "endpoint": "tcp://picker.team.svc.cluster.local:5557"}
+    with socket.socket() as free:
+        free.bind((LISTENER, 0))
+        port = free.getsockname()[1]
+    spec = {
+        "pod": "team/m-0",
+        "command": ["vllm", "serve", "/m"],
+        "args": ["--port", str(port), "--block-size", "16", "--kv-events-config", json.dumps(config)],
+        "env": {},
+        "annotations": {},
+        "address": LISTENER,
+        "extra_ports": [],
+        "root": str(tmp_path),
+        "log": str(tmp_path / "log"),
+    }
+
+    async def heard(subscriber: zmq.Socket[bytes], session: aiohttp.ClientSession) -> None:
+        deadline = time.monotonic() + WAIT_MS / 1000
+        for number in itertools.count():
+            assert time.monotonic() < deadline, (tmp_path / "log").read_text()
+            body = {"model": "/m", "prompt": f"{number} " * 64, "max_tokens": 1}
+            with contextlib.suppress(aiohttp.ClientConnectionError):
+                await session.post(f"http://{LISTENER}:{port}/v1/completions", json=body)
+            if subscriber.poll(50):
+                assert subscriber.recv_multipart()[0].decode() == TOPIC
+                return
+
+    async def run() -> None:
+        servers = ModelServers(tmp_path / "host.log", lambda _: None, find)
+        ended = await servers.start("one", spec)
+        async with aiohttp.ClientSession() as session:
+            with zmq.Context() as context:
+                for _ in range(2):
+                    with context.socket(zmq.SUB) as subscriber:
+                        subscriber.subscribe("kv@")
+                        ports.append(subscriber.bind_to_random_port(f"tcp://{LISTENER}"))
+                        await heard(subscriber, session)
+        await servers.stop("one", 1)
+        assert await ended == 0
+        await servers.close()
+
+    asyncio.run(run())
+
+
 def test_an_endpoint_in_use_ends_the_server() -> None:
     with zmq.Context() as context, context.socket(zmq.PUB) as socket:
         port = socket.bind_to_random_port(f"tcp://{LISTENER}")
         with pytest.raises(OSError, match=rf"endpoint tcp://{LISTENER}:{port}: Address already in use"):
-            Publisher(EventSettings(endpoint=f"tcp://*:{port}"), LISTENER)
+            Publisher(EventSettings(endpoint=f"tcp://*:{port}"), LISTENER, "team")
 
 
 def test_the_flag_says_whether_events_are_published() -> None:
