@@ -1,0 +1,89 @@
+"""Charts of others: pulled by helm out of a registry on loopback, compared with the lock, kept."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from inference_platform.cluster import charts
+from inference_platform.cluster.helm import ReleaseError
+from tests.support.oci_registry import Registry, running_registry
+
+VERSION = "1.2.3"
+
+
+@pytest.fixture(scope="module")
+def registry() -> Iterator[Registry]:
+    with running_registry() as registry:
+        yield registry
+
+
+@pytest.fixture
+def helm(tools_folder: Path) -> str:
+    return str(tools_folder / "bin" / "helm")
+
+
+@pytest.fixture
+def lock(registry: Registry, helm: str, tmp_path: Path) -> dict[str, Any]:
+    """A chart that helm pushed, as the lock has it."""
+    chart = tmp_path / "widget"
+    (chart / "templates").mkdir(parents=True)
+    (chart / "Chart.yaml").write_text(f"apiVersion: v2\nname: widget\nversion: {VERSION}\n")
+    (chart / "templates" / "map.yaml").write_text("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: widget}\n")
+    run(helm, "package", str(chart), "--destination", str(tmp_path))
+    archive = tmp_path / f"widget-{VERSION}.tgz"
+    run(helm, "push", str(archive), registry.oci("charts"), "--plain-http")
+    sha256 = hashlib.sha256(archive.read_bytes()).hexdigest()
+    assert f"sha256:{sha256}" in registry.blobs, "the pin is the digest of the layer"
+    return {"name": "widget", "repository": registry.oci("charts"), "version": VERSION, "sha256": sha256}
+
+
+def run(*command: str) -> None:
+    subprocess.run(command, check=True, capture_output=True, timeout=60)
+
+
+def test_a_chart_is_fetched_once_and_then_comes_from_the_cache(
+    lock: dict[str, Any], helm: str, registry: Registry, tmp_path: Path
+) -> None:
+    folder = charts.locate(lock, helm, cache=tmp_path / "cache")
+    assert "name: widget" in (folder / "Chart.yaml").read_text()
+    registry.requests.clear()
+    assert charts.locate(lock, helm, cache=tmp_path / "cache") == folder
+    assert registry.requests == []
+
+
+def test_a_chart_with_another_sha256_is_refused_and_not_kept(lock: dict[str, Any], helm: str, tmp_path: Path) -> None:
+    with pytest.raises(ReleaseError, match=f"expected an archive with sha256 {'0' * 64}, found {lock['sha256']}"):
+        charts.locate({**lock, "sha256": "0" * 64}, helm, cache=tmp_path / "cache")
+    assert not (tmp_path / "cache").exists()
+
+
+def test_a_damaged_archive_of_the_cache_is_fetched_again(lock: dict[str, Any], helm: str, tmp_path: Path) -> None:
+    folder = charts.locate(lock, helm, cache=tmp_path / "cache")
+    archive = folder.parent.with_suffix(".tgz")
+    archive.write_bytes(b"damaged")
+    charts.locate(lock, helm, cache=tmp_path / "cache")
+    assert hashlib.sha256(archive.read_bytes()).hexdigest() == lock["sha256"]
+
+
+def test_a_chart_without_a_pin_is_refused_with_the_way_to_pin_it(lock: dict[str, Any], helm: str) -> None:
+    unpinned = {**lock, "sha256": None, "unpinned": "no source has its digest"}
+    with pytest.raises(ReleaseError, match=r"no source has its digest.*python -m inference_platform\.catalog lock"):
+        charts.locate(unpinned, helm)
+
+
+def test_the_mirror_takes_the_place_of_the_repository(
+    lock: dict[str, Any], helm: str, registry: Registry, tmp_path: Path
+) -> None:
+    upstream = {**lock, "repository": "oci://127.0.0.1:1/charts"}
+    assert charts.locate(upstream, helm, mirror=registry.oci("charts"), cache=tmp_path / "cache").is_dir()
+
+
+def test_a_registry_that_does_not_answer_is_named(lock: dict[str, Any], helm: str, tmp_path: Path) -> None:
+    with pytest.raises(ReleaseError, match=r"widget 1\.2\.3: expected it at oci://127\.0\.0\.1:1/charts.*mirror"):
+        charts.locate({**lock, "repository": "oci://127.0.0.1:1/charts"}, helm, cache=tmp_path / "cache")
