@@ -24,43 +24,70 @@ class ActionModule(PlatformAction):
         "certificates": {"type": "list", "elements": "dict", "default": []},
         "adopted": {"type": "list", "elements": "str", "default": []},
         "charts": {"type": "path"},
+        "chart_mirror": {"type": "str"},
+        "chart_cache": {"type": "path"},
         "values_directory": {"type": "path"},
         "planned": {"type": "list", "elements": "str"},
         "helm": {"type": "path"},
     }
 
     def perform(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        from inference_platform import paths
-        from inference_platform.cluster import release, values_file
+        from inference_platform.cluster import values_file
 
         cluster = self.connect(arguments)
-        charts = Path(arguments["charts"] or paths.CHARTS)
-        outcomes = []
         folder = Path(arguments["values_directory"]) if arguments["values_directory"] and not self.check else None
+        outcomes, parts = [], []
         for entry in arguments["releases"]:
-            values = values_of(entry["name"], arguments)
-            for source in arguments["certificates"]:
-                if source["release"] == entry["name"]:
-                    values[source["value"]] = bundle(cluster, source, entry["namespace"], check=self.check)
-            wanted = release.Release(entry["name"], entry["namespace"], charts / entry["chart"], values)
+            wanted = self.wanted(cluster, entry, arguments)
             if folder:
                 values_file.write(folder, wanted)
-            outcome = release.install(
-                cluster,
-                wanted,
-                helm=arguments["helm"] or None,
-                check=self.check,
-                adopt=entry["name"] in arguments["adopted"],
-            )
+            applied, outcome = self.install(cluster, wanted, arguments)
             outcomes.append((entry["name"], outcome))
+            parts += [(applied.changed, applied.diff()), (outcome.changed, outcome.diff)]
         if folder and arguments["planned"]:
             values_file.remove_others(folder, arguments["planned"])
         return {
-            "changed": any(outcome.changed for _, outcome in outcomes),
+            "changed": any(changed for changed, _ in parts),
             "msg": "; ".join(f"{name} {in_words(outcome)}" for name, outcome in outcomes),
             "notes": [note for _, outcome in outcomes for note in outcome.notes],
-            "diff": {"prepared": "\n".join(filter(None, (outcome.diff for _, outcome in outcomes)))},
+            "diff": {"prepared": "\n".join(diff for _, diff in parts if diff)},
         }
+
+    def wanted(self, cluster: Any, entry: Mapping[str, Any], arguments: Mapping[str, Any]) -> Any:
+        """A release with its chart, which is fetched if others publish it, and its values."""
+        from inference_platform import paths
+        from inference_platform.cluster import charts, helm, release
+
+        values = values_of(entry, arguments)
+        for source in arguments["certificates"]:
+            if source["release"] == entry["name"]:
+                values[source["value"]] = bundle(cluster, source, entry["namespace"], check=self.check)
+        published = entry.get("published")
+        if not published:
+            own = Path(arguments["charts"] or paths.CHARTS) / entry["chart"]
+            return release.Release(entry["name"], entry["namespace"], own, values)
+        mirror, cache = arguments["chart_mirror"] or None, arguments["chart_cache"] or None
+        folder = charts.locate(published, helm.find(arguments["helm"] or None), mirror=mirror, cache=cache)
+        return release.Release(entry["name"], entry["namespace"], folder, values, published["layer"])
+
+    def install(self, cluster: Any, wanted: Any, arguments: Mapping[str, Any]) -> tuple[Any, Any]:
+        """What changed of the CRDs in the folder ``crds`` of a chart, and of its release.
+
+        Helm itself would install those CRDs once, and never upgrade them. Only charts of others have any.
+        """
+        from inference_platform.cluster import charts, crds, release
+
+        labels = {"inference-platform.io/layer": wanted.layer}
+        applied = crds.apply_crds(cluster, charts.crds_in(wanted.chart), check=self.check, labels=labels)
+        applied.raise_errors()
+        outcome = release.install(
+            cluster,
+            wanted,
+            helm=arguments["helm"] or None,
+            check=self.check,
+            adopt=wanted.name in arguments["adopted"],
+        )
+        return applied, outcome
 
 
 def in_words(outcome: Any) -> str:
@@ -71,11 +98,14 @@ def in_words(outcome: Any) -> str:
     return f"{outcome.action}: {outcome.reasons[0]}{more}"
 
 
-def values_of(release_name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """The values of one release: common to all, then the layer's, then the user's; mappings are merged."""
-    merged: dict[str, Any] = {}
+def values_of(entry: Mapping[str, Any], arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of one release: common to all, then the layer's, then the user's; mappings are merged.
+
+    Charts of others do not know the common ones; the catalogue has values for them.
+    """
+    release_name, merged = entry["name"], dict[str, Any]()
     for source in (
-        arguments["common_values"],
+        entry["values"] if entry.get("published") else arguments["common_values"],
         arguments["values"].get(release_name) or {},
         arguments["extra_values"].get(release_name) or {},
     ):

@@ -38,6 +38,12 @@ options:
   crd_cache:
     description: As O(inference.platform.crds#module:cache).
     type: path
+  chart_mirror:
+    description: As O(inference.platform.release#module:chart_mirror).
+    type: str
+  chart_cache:
+    description: As O(inference.platform.release#module:chart_cache).
+    type: path
   inventories:
     description: Folders or files of the inventory, for file and line in messages. Default is what was given with C(-i).
     type: list

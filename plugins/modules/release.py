@@ -13,7 +13,10 @@ description:
   - Values of several sources are merged, mappings key by key; lists are replaced.
 options:
   releases:
-    description: Releases in order, each with C(name), C(chart) (folder below O(charts)) and C(namespace).
+    description:
+      - Releases in order, each with C(name), C(chart) (folder below O(charts)) and C(namespace).
+      - One with C(published), a chart that others publish as the plan describes it, takes that chart with C(values),
+        and not the common values. CRDs in the folder C(crds) of the chart are applied and upgraded like all others.
     type: list
     elements: dict
     required: true
@@ -46,6 +49,14 @@ options:
     default: []
   charts:
     description: Folder of the charts. Default is the one of this project.
+    type: path
+  chart_mirror:
+    description:
+      - Repository that has the published charts by their names, as C(oci://host/path) or C(https://host/path). Empty
+        takes the repositories of the lock.
+    type: str
+  chart_cache:
+    description: Folder for published charts. Empty takes inference-platform/charts in the user's cache folder.
     type: path
   values_directory:
     description:

@@ -21,6 +21,7 @@ from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar
 
 from inference_platform.catalog import load
+from inference_platform.catalog.load import of_distribution
 from inference_platform.cluster import rights
 from inference_platform.models import render
 from inference_platform.platform import resolve
@@ -61,12 +62,11 @@ class Combination:
 
 def combinations() -> Iterator[Combination]:
     for name, release in load().releases.items():
-        for distribution, (provider, choice) in itertools.product(
-            release["distributions"], release["providers"].items()
-        ):
-            yield Combination(name, distribution, provider, "auto")
-            if "dependencies" in release["engine_lines"][choice["engine_line"]]:
-                yield Combination(name, distribution, provider, "none")
+        for distribution in release["distributions"]:
+            for provider, choice in of_distribution(release, distribution)["providers"].items():
+                yield Combination(name, distribution, provider, "auto")
+                if "dependencies" in release["engine_lines"][choice["engine_line"]]:
+                    yield Combination(name, distribution, provider, "none")
 
 
 EVERY = list(combinations())
@@ -84,8 +84,9 @@ def objects(helm: Helm, tmp_path: Path, combination: Combination) -> list[dict[s
     found = []
     for layer in combination.plan["layers"]:
         found += subscription_objects(helm, tmp_path, layer, combination.plan)
-        values = role_values(layer["name"], combination.plan) if layer["releases"] else {}
-        for release in layer["releases"]:
+        own_charts = [release for release in layer["releases"] if not release["published"]]
+        values = role_values(layer["name"], combination.plan) if own_charts else {}
+        for release in own_charts:
             own = merged(
                 values.get(release["name"], {}), {"caBundle": CA} if release["name"] == "inference-gateway" else {}
             )
@@ -162,10 +163,14 @@ def index_of(file: Path) -> CrdIndex:
     return CrdIndex.from_files([file])
 
 
-def test_there_are_releases_3_4_and_3_5_on_five_providers_and_3_4_on_openshift() -> None:
-    found = {(entry.release, entry.provider) for entry in EVERY}
-    five = set(itertools.product(("3.4", "3.5"), ("aws", "azure", "coreweave", "gcp", "generic")))
-    assert found == five | {("3.4", "openshift")}
+def test_there_are_releases_3_4_and_3_5_on_five_providers_and_3_4_on_openshift_and_of_the_community() -> None:
+    found = {(entry.release, entry.distribution, entry.provider) for entry in EVERY}
+    kinds = (("3.4", "redhat"), ("3.5", "redhat"), ("3.4", "community"))
+    five = {
+        (*kind, provider)
+        for kind, provider in itertools.product(kinds, ("aws", "azure", "coreweave", "gcp", "generic"))
+    }
+    assert found == five | {("3.4", "redhat", "openshift")}
 
 
 def test_custom_resources_are_accepted_by_the_locked_crds(
@@ -203,7 +208,9 @@ def test_resources_are_called_as_in_the_locked_crds(combination: Combination, ob
 def test_objects_of_gates_are_accepted_by_the_locked_crds(combination: Combination) -> None:
     index = crds_of(combination.plan)
     checks = [check for gate in combination.plan["gates"].values() for check in gate if check["check"] == "dry_run"]
-    assert {check["object"]["kind"] for check in checks} == {"ClusterIssuer", "LeaderWorkerSet", "LLMInferenceService"}
+    kinds = {"ClusterIssuer", "LeaderWorkerSet", "LLMInferenceService"}
+    community = {"LLMInferenceServiceConfig"} if combination.distribution == "community" else set()
+    assert {check["object"]["kind"] for check in checks} == kinds | community
     assert [violation for check in checks for violation in index.violations(check["object"])] == []
 
 
@@ -226,7 +233,7 @@ def test_models_are_accepted_by_the_locked_crds(combination: Combination) -> Non
 
 def test_every_image_is_one_of_the_plan_by_digest(combination: Combination, objects: list[dict[str, Any]]) -> None:
     images = {text for obj in objects for text in strings(obj) if IMAGE.fullmatch(text)}
-    assert bool(images) == (combination.plan["route"] == "helm")
+    assert bool(images) == (combination.plan["route"] == "helm" and combination.distribution == "redhat")
     assert images <= set(combination.plan["images"].values())
     pods = [obj for obj in objects if obj["kind"] == "Deployment"]
     for obj in pods:
@@ -265,7 +272,7 @@ def test_roles_ask_the_plan_only_for_images_and_versions_that_every_release_has(
     }
     of_cloud_manager = {("images", "cloud_manager")}
     of_own_istio = {("versions", "istio"), ("versions", "sail_operator")}
-    for entry in EVERY:
+    for entry in (entry for entry in EVERY if entry.distribution == "redhat"):
         missing = {(kind, name) for kind, name in asked if name not in entry.plan[kind]}
         allowed = (set() if entry.plan["engine"] else of_cloud_manager) | (
             of_own_istio if entry.plan["route"] == "olm" else set()

@@ -15,7 +15,9 @@ import yaml
 
 from inference_platform.catalog import check, lock
 from inference_platform.catalog.load import CatalogError, load
-from inference_platform.cluster import crds, registry
+from inference_platform.cluster import charts, crds, registry
+from inference_platform.cluster.helm import ReleaseError
+from inference_platform.findings import errors
 from inference_platform.paths import CATALOG
 from inference_platform.platform.resolve import resolve
 from tests.support.oci_registry import Registry, running_registry
@@ -60,15 +62,24 @@ def web() -> Iterator[str]:
     thread.join()
 
 
-UPSTREAM = lock.Upstream(crds.download, registry.digest_of)
+UPSTREAM = lock.Upstream(crds.download, registry.digest_of, charts.sha256_of)
 
 
-def write(folder: Path, repository: str, url: str, *, digest: str = "tag:v1.2.3", crd: str = "unpinned: new") -> None:
+def write(
+    folder: Path,
+    repository: str,
+    url: str,
+    *,
+    digest: str = "tag:v1.2.3",
+    crd: str = "unpinned: new",
+    chart: str = "",
+) -> None:
     (folder / "images.yml").write_text(
         f"# Says why.\nimages:\n  one:\n    repository: {repository}\n    digests:\n"
         f'      "1.2.2": {DIGEST}\n      "1.2.3": {digest}\n  two:\n    repository: {repository}\n    digests:\n'
         f'      "1.2.3": {DIGEST}\n'
     )
+    (folder / "charts.yml").write_text(chart or "charts: {}\n")
     (folder / "crds.yml").write_text(f"sets:\n  s:\n    v1:\n      - name: a.b.c\n        url: {url}\n        {crd}\n")
 
 
@@ -103,6 +114,45 @@ def test_a_pin_that_its_source_no_longer_has_is_told_and_kept(tmp_path: Path, oc
     assert f"expected {DIGEST}, found content with" in " ".join(lock.compare(tmp_path, UPSTREAM).problems)
 
 
+CHART = """charts:
+  # Says why.
+  one:
+    repository: oci://127.0.0.1:1/a
+    values: {{}}
+    versions:
+      v1.2.2:
+        sha256: {pinned}
+        images: {{}}
+      "1.2.3":
+        unpinned: not looked at yet
+        images: {{}}
+  two:
+    repository: https://charts.example.com
+    values: {{}}
+    versions:
+      "1.2.3":
+        unpinned: not looked at yet
+        images: {{}}
+"""
+
+
+def test_the_sha256_of_a_chart_is_looked_up_and_compared(tmp_path: Path, oci: Registry, web: str) -> None:
+    def published(repository: str, name: str, version: str) -> str:
+        if repository.startswith("https://"):
+            raise ReleaseError(f"Chart {name} {version}: nobody answers")
+        return {"v1.2.2": "b", "1.2.3": "c"}[version] * 64
+
+    write(tmp_path, f"{oci.address}/a/b", f"http://{web}/crd.yaml", digest=DIGEST, chart=CHART.format(pinned="a" * 64))
+    upstream = lock.Upstream(crds.download, registry.digest_of, published)
+    outcome = lock.pin(tmp_path, upstream)
+    assert f"charts.yml one 1.2.3: {'c' * 64}" in outcome.pinned
+    assert outcome.problems == ["charts.yml two 1.2.3: Chart two 1.2.3: nobody answers"]
+    written = CHART.format(pinned="a" * 64).replace("unpinned: not looked at yet", f"sha256: {'c' * 64}", 1)
+    assert (tmp_path / "charts.yml").read_text() == written
+    (different,) = [line for line in lock.compare(tmp_path, upstream).problems if line.startswith("charts.yml")]
+    assert different.startswith(f"charts.yml one v1.2.2: expected sha256 {'a' * 64}, found {'b' * 64}")
+
+
 def test_a_token_is_fetched_with_the_credentials_of_the_registry(tmp_path: Path, web: str) -> None:
     auth = tmp_path / "auth.json"
     auth.write_text(json.dumps({"auths": {web: {"auth": USER}}}))
@@ -121,7 +171,7 @@ def test_an_image_that_is_not_pinned_is_an_error_with_the_way_to_pin_it(tmp_path
     pinned = load().images["sail_operator"]["digests"]["3.2.3"]
     images.write_text(images.read_text().replace(pinned, "tag:v3.2.3"))
     catalog = load(tmp_path)
-    (finding,) = check(catalog)
+    (finding,) = errors(check(catalog))
     assert (finding.code, finding.severity, finding.found) == ("IP-CAT-030", "error", "tag:v3.2.3")
     assert "python -m inference_platform.catalog lock" in finding.remedy
     with pytest.raises(CatalogError, match=r"images\.yml sail_operator 3\.2\.3: expected a digest, found tag:v3\.2\.3"):

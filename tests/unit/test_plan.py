@@ -429,15 +429,47 @@ def test_the_nearest_combination_of_a_refusal_really_works(plan_for):
     assert plan_for("aws", cloud_manager="none", ownership={"lws": "managed"})
 
 
-@pytest.mark.parametrize("release", sorted(load().releases))
 @pytest.mark.parametrize(
     ("settings", "code", "reason", "nearest"),
     [
-        ({"provider": "gcp", "distribution": "community"}, "IP-PLT-004", "not locked", "distribution redhat"),
+        (
+            {"platform_release": "3.5", "provider": "gcp", "distribution": "community"},
+            "IP-PLT-004",
+            "is not settled",
+            "platform_release 3.4 with distribution community",
+        ),
+        (
+            {"platform_release": "3.4", "provider": "openshift", "distribution": "community"},
+            "IP-PLT-005",
+            "a policy refuses another Istio",
+            "distribution redhat on openshift",
+        ),
+        (
+            {
+                "platform_release": "3.4",
+                "provider": "aws",
+                "distribution": "community",
+                "ownership": {"sail": "delegated"},
+            },
+            "IP-PLT-006",
+            "there is no cloud manager to delegate to",
+            "managed",
+        ),
+        (
+            {
+                "platform_release": "3.4",
+                "provider": "aws",
+                "distribution": "community",
+                "chart_sha256": {"cert-manger": "0" * 64},
+            },
+            "IP-PLT-026",
+            "cert-manger",
+            "Did you mean cert-manager?",
+        ),
     ],
 )
-def test_what_a_release_cannot_do_is_refused_with_the_reason_and_the_nearest(release, settings, code, reason, nearest):
-    (finding,) = refusals(platform_release=release, **settings)
+def test_what_a_release_cannot_do_is_refused_with_the_reason_and_the_nearest(settings, code, reason, nearest):
+    (finding,) = refusals(**settings)
     assert (finding.code, finding.severity) == (code, "error")
     assert reason in finding.found
     assert nearest in finding.remedy
@@ -454,6 +486,72 @@ def test_a_distribution_or_provider_that_the_release_lacks_is_refused(catalog):
     with pytest.raises(InventoryError) as caught:
         resolve({"platform_release": "3.4", "provider": "mars", "distribution": "elsewhere"}, catalog)
     assert [finding.code for finding in caught.value.findings] == ["IP-PLT-004", "IP-PLT-005"]
+
+
+# Charts and images of the projects themselves -------------------------------------------
+
+
+def test_community_has_neither_an_operator_of_the_platform_nor_a_cloud_manager_nor_a_pull_secret(plan_for):
+    plan = plan_for("aws", distribution="community")
+    assert (plan.engine, plan.engine_line, plan.pull_secret) == (None, None, {"name": None, "namespaces": []})
+    assert names(plan) == [
+        "namespaces",
+        "gateway_api",
+        "cert_manager",
+        "sail",
+        "lws",
+        "kserve",
+        "pki",
+        "kserve_instance",
+        "inference_gateway",
+    ]
+    assert plan.images == {}
+    assert set(plan.namespaces.values()) == {"cert-manager", "istio-system", "kserve", "lws-system"}
+
+
+def published(plan: Plan) -> dict[str, Any]:
+    return {release.name: release for layer in plan.layers for release in layer.releases if release.published}
+
+
+def test_community_installs_published_charts_by_version_with_values_of_the_catalogue(plan_for):
+    releases = published(plan_for("gcp", distribution="community"))
+    assert list(releases) == [
+        "cert-manager",
+        "istio-base",
+        "istiod",
+        "lws",
+        "kserve-llmisvc-crd",
+        "kserve-llmisvc-resources",
+        "kserve-runtime-configs",
+    ]
+    lws = releases["lws"]
+    assert lws.values == {"image": {"manager": {"repository": "registry.k8s.io/lws/lws", "tag": "v0.8.0"}}}
+    assert (lws.published["repository"], lws.published["version"]) == ("oci://registry.k8s.io/lws/charts", "0.8.0")
+    gateway = releases["kserve-llmisvc-resources"].values["kserve"]["controller"]["gateway"]["ingressGateway"]
+    assert gateway["kserveGateway"] == "kserve/inference-gateway"
+    assert {item.published["sha256"] for item in published(plan_for("gcp")).values()} == set()
+
+
+def test_the_sha256_of_the_inventory_takes_the_place_of_the_locks(plan_for):
+    releases = published(plan_for("gcp", distribution="community", chart_sha256={"lws": "a" * 64}))
+    assert releases["lws"].published["sha256"] == "a" * 64
+    assert "unpinned" not in releases["lws"].published
+    locked = load().charts["cert-manager"]["versions"]["v1.18.4"]
+    assert releases["cert-manager"].published["sha256"] == locked.get("sha256")
+
+
+def test_a_mirror_of_images_is_in_the_values_of_published_charts(plan_for):
+    releases = published(plan_for("gcp", distribution="community", platform_image_registry="mirror.example.com/x"))
+    assert releases["istiod"].values["global"]["hub"] == "mirror.example.com/x/istio"
+    assert releases["lws"].values["image"]["manager"]["repository"] == "mirror.example.com/x/lws/lws"
+    assert releases["istiod"].published["fixed"] == []
+    assert releases["kserve-runtime-configs"].published["fixed"] == ["scheduler", "sidecar", "vllm"]
+
+
+def test_what_is_external_needs_no_published_chart(plan_for):
+    plan = plan_for("gcp", distribution="community", ownership={"cert_manager": "external", "sail": "external"})
+    assert "cert-manager" not in published(plan)
+    assert "istiod" not in published(plan)
 
 
 # OpenShift ---------------------------------------------------------------------------

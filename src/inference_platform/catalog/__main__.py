@@ -51,16 +51,19 @@ def _check() -> int:
 
 
 def _upstream(auth_file: str | None) -> lock.Upstream:
-    from inference_platform.cluster import crds, registry
+    from inference_platform.cluster import charts, crds, registry
 
-    return lock.Upstream(crds.download, lambda repository, name: registry.digest_of(repository, name, auth_file))
+    return lock.Upstream(
+        crds.download, lambda repository, name: registry.digest_of(repository, name, auth_file), charts.sha256_of
+    )
 
 
 def summary(catalog: Catalog) -> str:
-    """What was looked at: "2 releases, 60 image digests, 90 CRD files"."""
+    """What was looked at: "2 releases, 60 image digests, 90 CRD files, 7 published charts"."""
     digests = sum(len(image["digests"]) for image in catalog.images.values())
     files = sum(len(files) for versions in catalog.crds.values() for files in versions.values())
-    return f"{len(catalog.releases)} releases, {digests} image digests, {files} CRD files"
+    charts = sum(len(chart["versions"]) for chart in catalog.charts.values())
+    return f"{len(catalog.releases)} releases, {digests} image digests, {files} CRD files, {charts} published charts"
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """Honesty of the catalogue beyond its shape: references resolve, the lock is sorted, complete and pinned.
 
 The lock is what every release takes its artifacts from: image digests (images.yml), CRD files
-(crds.yml) and the charts of this project. ``python -m inference_platform.catalog`` runs all of it.
+(crds.yml), charts of others (charts.yml) and the charts of this project. ``python -m inference_platform.catalog``
+runs all of it.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from inference_platform.catalog.load import UNPINNED_TAG, Catalog
+from inference_platform.catalog.load import UNPINNED_TAG, Catalog, of_distribution
 from inference_platform.findings import ERROR, WARNING, Finding
 from inference_platform.paths import CHARTS
 
@@ -30,7 +31,7 @@ Check = Callable[[Catalog], Iterator[Finding]]
 
 
 def check(catalog: Catalog) -> list[Finding]:
-    """Every problem of the catalogue. Unpinned CRD files are warnings, the rest errors."""
+    """Every problem of the catalogue. Unpinned CRD files and charts of others are warnings, the rest errors."""
     return [finding for part in _CHECKS for finding in part(catalog)]
 
 
@@ -67,7 +68,7 @@ def _layers_have_gates(catalog: Catalog) -> Iterator[Finding]:
 def _charts_exist(catalog: Catalog) -> Iterator[Finding]:
     for layer in catalog.layers:
         for release in layer.get("releases", []):
-            if not (CHARTS / release["chart"] / "Chart.yaml").is_file():
+            if "chart" in release and not (CHARTS / release["chart"] / "Chart.yaml").is_file():
                 yield _problem(
                     "IP-CAT-003",
                     f"layers.yml {layer['name']}.releases",
@@ -178,7 +179,7 @@ def _engines_have_crds(catalog: Catalog) -> Iterator[Finding]:
 
 
 def _charts_are_pinned(catalog: Catalog) -> Iterator[Finding]:
-    used = {release["chart"] for layer in catalog.layers for release in layer.get("releases", [])}
+    used = {release.get("chart") for layer in catalog.layers for release in layer.get("releases", [])}
     used |= {SUBSCRIPTION_CHART for layer in catalog.layers if "operator" in layer}
     for path in sorted(CHARTS.glob("*/Chart.yaml")):
         name, chart = path.parent.name, _chart(path)
@@ -199,8 +200,56 @@ def _chart(path: Path) -> dict[str, Any]:
     return dict(yaml.safe_load(path.read_text(encoding="utf-8")))
 
 
+def _published_charts_are_locked(catalog: Catalog) -> Iterator[Finding]:
+    """Every published chart of a layer has a version in each distribution that takes it, and no other one is locked."""
+    used: set[tuple[str, str]] = set()
+    for key, release in catalog.releases.items():
+        for distribution in release["distributions"]:
+            chosen = of_distribution(release, distribution).get("charts", {})
+            used |= set(chosen.items())
+            for name in _published(catalog, key, distribution):
+                version = chosen.get(name, "nothing")
+                if version not in catalog.charts.get(name, {}).get("versions", {}):
+                    yield _problem(
+                        "IP-CAT-019",
+                        f"releases/{key}.yml of_distribution.{distribution}.charts.{name}",
+                        "a version of charts.yml",
+                        version,
+                        "Choose the version, and lock it in charts.yml.",
+                    )
+    locked = {(name, version) for name, chart in catalog.charts.items() for version in chart["versions"]}
+    for name, version in sorted(locked - used):
+        yield _problem(
+            "IP-CAT-012",
+            f"charts.yml {name}",
+            "only versions that a release takes",
+            version,
+            "Remove it from the lock, or choose it in a release.",
+        )
+
+
+def _published(catalog: Catalog, release: str, distribution: str) -> Iterator[str]:
+    for layer in catalog.layers:
+        for entry in layer.get("releases", []):
+            facts = entry.get("when") or {}
+            taken = distribution in facts.get("distribution", [distribution]) and _is_in_release(entry, release)
+            if "published" in entry and taken:
+                yield entry["published"]
+
+
+def _published_charts_are_pinned(catalog: Catalog) -> Iterator[Finding]:
+    for name, chart in catalog.charts.items():
+        for version, locked in chart["versions"].items():
+            if "unpinned" in locked:
+                yield _problem(
+                    "IP-CAT-031", f"charts.yml {name} {version}", "a sha256", locked["unpinned"], HOW_TO_PIN, WARNING
+                )
+
+
 def _crd_choices(release: dict[str, Any]) -> Iterator[tuple[str, dict[str, str]]]:
     yield "crds", release["crds"]
+    for name, own in release.get("of_distribution", {}).items():
+        yield f"of_distribution.{name}.crds", own.get("crds", {})
     for name, line in release["engine_lines"].items():
         yield f"engine_lines.{name}.crds", line.get("crds", {})
         for layer, crds in line.get("delegated_crds", {}).items():
@@ -209,6 +258,8 @@ def _crd_choices(release: dict[str, Any]) -> Iterator[tuple[str, dict[str, str]]
 
 def _image_choices(release: dict[str, Any]) -> Iterator[tuple[str, dict[str, str]]]:
     yield "images", release["images"]
+    for name, own in release.get("of_distribution", {}).items():
+        yield f"of_distribution.{name}.images", own.get("images", {})
     for name, line in release["engine_lines"].items():
         yield f"engine_lines.{name}.images", line.get("images", {})
         for layer, images in line.get("delegated_images", {}).items():
@@ -309,7 +360,11 @@ def _crd_files_are_pinned(catalog: Catalog) -> Iterator[Finding]:
 
 
 def _locks_are_sorted(catalog: Catalog) -> Iterator[Finding]:
-    lists = {"images.yml": list(catalog.images), "crds.yml": list(catalog.crds)}
+    lists = {
+        "images.yml": list(catalog.images),
+        "crds.yml": list(catalog.crds),
+        "charts.yml": list(catalog.charts),
+    }
     lists |= {f"images.yml {name}": list(image["digests"]) for name, image in catalog.images.items()}
     for name, versions in catalog.crds.items():
         lists[f"crds.yml {name}"] = list(versions)
@@ -336,8 +391,10 @@ _CHECKS: tuple[Check, ...] = (
     _crd_sets_have_versions,
     _engines_have_crds,
     _charts_are_pinned,
+    _published_charts_are_locked,
     _operators_are_known,
     _images_are_pinned,
     _crd_files_are_pinned,
+    _published_charts_are_pinned,
     _locks_are_sorted,
 )

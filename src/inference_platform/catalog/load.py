@@ -38,6 +38,7 @@ class Catalog:
     providers: dict[str, dict[str, Any]]
     images: dict[str, dict[str, Any]]
     crds: dict[str, dict[str, list[dict[str, Any]]]]
+    charts: dict[str, dict[str, Any]]
     renamed: list[dict[str, str]]
     gated: list[dict[str, str]]
 
@@ -54,6 +55,7 @@ def load(folder: Path = CATALOG) -> Catalog:
         providers=_read(folder / "providers.yml", "providers")["providers"],
         images=_read(folder / "images.yml", "images")["images"],
         crds=_read(folder / "crds.yml", "crds")["sets"],
+        charts=_read(folder / "charts.yml", "charts")["charts"],
         renamed=_read(folder / "renamed.yml", "renamed")["renamed"],
         gated=_read(folder / "gated_models.yml", "gated_models")["gated"],
     )
@@ -71,6 +73,17 @@ def _read(path: Path, definition: str) -> dict[str, Any]:
         )
         raise CatalogError(f"the catalogue does not follow its schema:\n{lines}")
     return dict(data)
+
+
+#: Keys of a release that a distribution adds to; it replaces the others.
+_PUT_OVER = ("serving", "refusals")
+
+
+def of_distribution(release: Mapping[str, Any], distribution: str) -> dict[str, Any]:
+    """A release as a distribution has it; the release itself where the distribution differs in nothing."""
+    own = release.get("of_distribution", {}).get(distribution, {})
+    over = {key: {**release[key], **own[key]} for key in _PUT_OVER if key in own}
+    return {**release, **own, **over}
 
 
 def holds(when: Mapping[str, list[str]] | None, facts: Mapping[str, str]) -> bool:

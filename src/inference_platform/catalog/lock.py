@@ -5,6 +5,7 @@ Whoever adds a release writes what is not known yet as such, and lets this find 
     images.yml   "3.5.1": tag:v3.5.1              becomes  "3.5.1": sha256:...
     crds.yml     url: https://...                 the line "unpinned" becomes "sha256: ..."
                  unpinned: not looked at yet
+    charts.yml   unpinned: not looked at yet      becomes  sha256: ...
 
 Only those lines are rewritten; comments and order stay.  What is pinned is never changed: where the source of a pin
 has something else now, that is an error.
@@ -23,7 +24,7 @@ import yaml
 
 from inference_platform.catalog.load import UNPINNED_TAG, Loader
 
-IMAGES, CRDS = "images.yml", "crds.yml"
+IMAGES, CRDS, CHARTS = "images.yml", "crds.yml", "charts.yml"
 
 
 @dataclass(frozen=True)
@@ -32,10 +33,12 @@ class Upstream:
 
     download  the content behind a URL; raises OSError
     digest    of a repository and a tag or digest; raises ClusterError
+    chart     the sha256 of the archive of a chart: of its repository, name and version; raises ClusterError
     """
 
     download: Callable[[str], bytes]
     digest: Callable[[str, str], str]
+    chart: Callable[[str, str, str], str]
 
 
 @dataclass
@@ -49,7 +52,7 @@ class Outcome:
 def pin(folder: Path, upstream: Upstream) -> Outcome:
     """Fills in the digests and checksums that the files in ``folder`` lack."""
     outcome = Outcome()
-    for name, edit in ((IMAGES, _pin_images), (CRDS, _pin_crds)):
+    for name, edit in ((IMAGES, _pin_images), (CRDS, _pin_crds), (CHARTS, _pin_charts)):
         path = folder / name
         before = path.read_text(encoding="utf-8")
         after = edit(before, upstream, outcome)
@@ -70,6 +73,14 @@ def compare(folder: Path, upstream: Upstream) -> Outcome:
             found = _attempt(outcome, where, _sha256_of, upstream, file["url"])
             if found not in (None, file["sha256"]):
                 outcome.problems.append(f"{where}: expected sha256 {file['sha256']}, found {found} at {file['url']}.")
+    for where, name, version, chart in _charts(_read(folder / CHARTS)):
+        locked = chart["versions"][version]
+        if "sha256" in locked:
+            found = _attempt(outcome, where, upstream.chart, chart["repository"], name, version)
+            if found not in (None, locked["sha256"]):
+                outcome.problems.append(
+                    f"{where}: expected sha256 {locked['sha256']}, found {found} in {chart['repository']}."
+                )
     return outcome
 
 
@@ -102,6 +113,28 @@ def _pin_crds(text: str, upstream: Upstream, outcome: Outcome) -> str:
             text = _replaced(line, rf"\g<1>\g<2>\g<1>  sha256: {found}", text, where)
             outcome.pinned.append(f"{where}: {found}")
     return text
+
+
+def _pin_charts(text: str, upstream: Upstream, outcome: Outcome) -> str:
+    for where, name, version, chart in _charts(yaml.load(text, Loader=Loader)):
+        if "unpinned" not in chart["versions"][version]:
+            continue
+        found = _attempt(outcome, where, upstream.chart, chart["repository"], name, version)
+        if found:
+            line = re.compile(
+                rf'^(  {re.escape(name)}:\n(?: {{4,}}.*\n)*? {{6}}"?{re.escape(version)}"?:\n(?: {{8,}}.*\n)*? {{8}})'
+                r"unpinned: .*$",
+                re.M,
+            )
+            text = _replaced(line, rf"\g<1>sha256: {found}", text, where)
+            outcome.pinned.append(f"{where}: {found}")
+    return text
+
+
+def _charts(content: dict[str, Any]) -> Iterator[tuple[str, str, str, dict[str, Any]]]:
+    for name, chart in content["charts"].items():
+        for version in chart["versions"]:
+            yield f"{CHARTS} {name} {version}", name, version, chart
 
 
 def _replaced(line: re.Pattern[str], new: str, text: str, where: str) -> str:

@@ -18,13 +18,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import yaml
+
+from inference_platform.catalog.load import Loader
 from inference_platform.cluster import redact
-from inference_platform.cluster.helm import ReleaseError
+from inference_platform.cluster.helm import ReleaseError, find
+from inference_platform.cluster.objects import Object
 
 _SECONDS = 120
 _LOOPBACK = re.compile(r"^oci://(localhost|127\.\d+\.\d+\.\d+|\[::1\])(:\d+)?/")
 HOW_TO_PIN = (
-    "Pin it where there is internet: `python -m inference_platform.catalog lock`, then commit catalog/charts.yml."
+    "Pin it where there is internet: `python -m inference_platform.catalog lock`, then commit catalog/charts.yml; or "
+    "say it in the inventory, under chart_sha256."
 )
 
 
@@ -68,6 +73,18 @@ def pull(repository: str, name: str, version: str, helm: str, folder: Path) -> P
         said = redact.text(" ".join(done.stderr.split()))[-600:] or f"{len(found)} archives"
         raise ReleaseError(_failure(repository, name, version, said))
     return found[0]
+
+
+def crds_in(folder: Path) -> list[Object]:
+    """The CRDs in the folder ``crds`` of an unpacked chart; none where it has no such folder."""
+    files = sorted(path for path in (folder / "crds").rglob("*") if path.suffix in (".yaml", ".yml", ".json"))
+    return [obj for path in files for obj in yaml.load_all(path.read_bytes(), Loader=Loader) if obj]
+
+
+def sha256_of(repository: str, name: str, version: str) -> str:
+    """The sha256 of the archive that is published; pulled with the helm on PATH.  Raises ReleaseError."""
+    with tempfile.TemporaryDirectory() as place:
+        return _sha256(pull(repository, name, version, find(), Path(place)))
 
 
 def _failure(repository: str, name: str, version: str, found: str) -> str:

@@ -21,6 +21,8 @@ from inference_platform.cluster.client import Cluster
 
 VARIABLE = "INFERENCE_PLATFORM_HELM"
 OLDEST = (3, 17)
+#: On the Secrets in which Helm records our releases of charts that others publish.
+LAYER_LABEL = "inference-platform.io/layer"
 STALE_SECONDS = 60.0  # a pending operation older than this was interrupted: without --wait helm ends in seconds
 _SECONDS = 300
 _ATTEMPTS = 4
@@ -33,12 +35,16 @@ class ReleaseError(errors.ClusterError):
 
 @dataclass(frozen=True)
 class Release:
-    """A release as wanted: its name and namespace, the chart's folder, and the values for it."""
+    """A release as wanted: its name and namespace, the chart's folder, and the values for it.
+
+    ``layer`` marks Helm's own record of a release whose chart puts no label of ours on its objects.
+    """
 
     name: str
     namespace: str
     chart: Path
     values: Mapping[str, Any]
+    layer: str = ""
 
     def __str__(self) -> str:
         return f"release {self.namespace}/{self.name}"
@@ -85,6 +91,7 @@ def upgrade(
         *(program, "upgrade", "--install", release.name, str(release.chart), "--namespace", release.namespace),
         *("--values", "-", "--history-max", str(_HISTORY), "--disable-openapi-validation", "--output", "json"),
         *(("--take-ownership",) if adopt else ()),
+        *(("--labels", f"{LAYER_LABEL}={release.layer}") if release.layer else ()),
         *(("--kube-context", cluster.access.context) if cluster.access.context else ()),
     ]
     for attempt in range(1, _ATTEMPTS + 1):

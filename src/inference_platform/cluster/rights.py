@@ -1,7 +1,7 @@
 """The rights that an installation needs, derived from what it will write.
 
 Kinds come from the plan, the charts of its releases and the rendered models; verbs, and the few kinds that roles write
-beside those, from ``rights`` of catalog/preflight.yml.
+beside those, from ``rights`` of catalog/preflight.yml.  So do the kinds in charts that others publish.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def needed(
     models  rendered objects
     rules   ``rights`` of catalog/preflight.yml
     """
-    written = written_by(plan, models, charts)
+    written = written_by(plan, models, rules, charts)
     found = {right for kind in written.kinds for right in _rights(kind, rules["written"])}
     found |= {right for kind in written.removed for right in _rights(kind, rules["removed"])}
     ours = {layer["name"] for layer in plan["layers"] if layer["ownership"] == "managed"}
@@ -59,11 +59,15 @@ def needed(
     return sorted(found)
 
 
-def written_by(plan: Mapping[str, Any], models: Iterable[Mapping[str, Any]], charts: Path = CHARTS) -> Written:
+def written_by(
+    plan: Mapping[str, Any], models: Iterable[Mapping[str, Any]], rules: Mapping[str, Any], charts: Path = CHARTS
+) -> Written:
     """The kinds that follow from a plan and its models; arguments as for `needed`."""
     of_charts = {
         kind for layer in plan["layers"] for name in charts_of(layer) for kind in kinds_of_chart(charts / name, plan)
     }
+    if any(release["published"] for layer in plan["layers"] for release in layer["releases"]):
+        of_charts |= {_kind_of(item) for item in rules["published"]}
     of_capacity = {_kind_of(item) for item in plan["capacity"]}
     of_models = {_kind_of(item) for item in models}
     tried = {_kind_of(check["object"]) for gate in plan["gates"].values() for check in gate if "object" in check}

@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from inference_platform.cluster import charts as published
 from inference_platform.cluster import crds, errors, secrets
 from inference_platform.cluster import helm as helm_program
 from inference_platform.cluster.client import Cluster
 from inference_platform.cluster.objects import Object, differences, stamp_of
 from inference_platform.cluster.rights import Right
-from inference_platform.preflight.snapshot import ENGINES, Refusal, Snapshot, dig
+from inference_platform.preflight.snapshot import ENGINES, OWN_RELEASES, Refusal, Snapshot, dig
 
 _SERVICE = "LLMInferenceService"
 
@@ -73,6 +74,13 @@ READS_ON_REQUEST: tuple[Read, ...] = (
     Read("gateways", "gateway.networking.k8s.io/v1", "Gateway"),
     Read("issuers", "cert-manager.io/v1", "ClusterIssuer"),
     Read("issuers", "cert-manager.io/v1", "Issuer"),
+    Read(
+        OWN_RELEASES,
+        "v1",
+        "Secret",
+        metadata_only=True,
+        label_selector=f"owner=helm,{helm_program.LAYER_LABEL}",
+    ),
 )
 
 
@@ -285,6 +293,25 @@ def backend(cluster: Cluster, namespace: str, name: str) -> str:
     endpoints = [endpoint for item in slices for endpoint in item.get("endpoints") or []]
     ready = any(dig(endpoint, "conditions", "ready", default=True) for endpoint in endpoints)
     return "" if ready else "no ready pod behind the Service"
+
+
+# ---- charts of others -------------------------------------------------------------------------------------
+
+
+def look_at_charts(
+    seen: Snapshot,
+    charts: Iterable[Mapping[str, Any]],
+    *,
+    helm: str | None = None,
+    mirror: str | None = None,
+    cache: str | Path | None = None,
+) -> None:
+    """Fetches the published charts of a plan, as `charts.locate` does, and notes those that cannot be had."""
+    for chart in charts:
+        try:
+            published.locate(chart, helm_program.find(helm), mirror=mirror, cache=cache)
+        except helm_program.ReleaseError as error:
+            seen.charts[chart["name"]] = str(error)
 
 
 # ---- CRDs -------------------------------------------------------------------------------------------------

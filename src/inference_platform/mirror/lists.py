@@ -19,9 +19,10 @@ def as_text(needs: Needs) -> str:
             ),
             *_section(f"CRD files: {len(needs.files)}", ((item.url, item.sha256, *item.crds) for item in needs.files)),
             *_section(
-                f"charts, in this repository: {len(needs.charts)}",
-                ((item.name, item.version, item.layer) for item in needs.charts),
+                f"charts, in this repository: {sum(not item.repository for item in needs.charts)}",
+                ((item.name, item.version, item.layer) for item in needs.charts if not item.repository),
             ),
+            *_charts_of_others(needs),
             *_section(
                 f"weights that the site must provide: {len(needs.data)}",
                 ((item.uri, *item.used_by) for item in needs.data),
@@ -30,8 +31,18 @@ def as_text(needs: Needs) -> str:
     )
 
 
+def _charts_of_others(needs: Needs) -> Iterable[str]:
+    """Only where there are some."""
+    rows = [
+        (f"{item.repository}/{item.name}", item.version, item.sha256 or "[sha256 not known]", item.layer)
+        for item in needs.charts
+        if item.repository
+    ]
+    return _section(f"charts that others publish: {len(rows)}", rows) if rows else ()
+
+
 def _note(rewritten: bool) -> tuple[str, ...]:
-    return () if rewritten else ("[brought by the cloud manager: the nodes need the mirror]",)
+    return () if rewritten else ("[brought by the cloud manager or a chart of others: the nodes need the mirror]",)
 
 
 def _section(title: str, rows: Iterable[Iterable[str]]) -> Iterator[str]:
@@ -47,6 +58,9 @@ def files(needs: Needs) -> dict[str, str]:
         "files.txt": _lines(item.url for item in needs.files),
         "SHA256SUMS": _lines(f"{item.sha256}  files/{item.path}" for item in needs.files),
     }
+    charts = [item for item in needs.charts if item.repository]
+    if charts:
+        found["charts.txt"] = _lines(f"{item.repository}/{item.name} {item.version} {item.sha256}" for item in charts)
     if needs.registry:
         found["mapping.txt"] = _lines(f"{item.source}={item.target}" for item in needs.images)
         found["registries.conf"] = _registries(needs)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -27,8 +27,8 @@ FETCHED = ("hf://", "s3://", "gs://", "http://", "https://")
 class Image:
     """An image: where it is published, where the mirror has it (empty without one), and who uses it.
 
-    ``rewritten`` is False for what a cloud manager brings along: objects keep its reference,
-    so the container runtime of the nodes has to be told of the mirror.
+    ``rewritten`` is False for what a cloud manager or the chart of others brings along: objects keep
+    its reference, so the container runtime of the nodes has to be told of the mirror.
     """
 
     source: str
@@ -49,11 +49,16 @@ class File:
 
 @dataclass(frozen=True)
 class Chart:
-    """A chart of this repository: nothing to fetch."""
+    """A chart: of this repository, so nothing to fetch, or with the ``repository`` where others publish it.
+
+    ``sha256`` is that of the archive; empty where nobody knows it yet.
+    """
 
     name: str
     version: str
     layer: str
+    repository: str = ""
+    sha256: str = ""
 
 
 @dataclass(frozen=True)
@@ -125,6 +130,10 @@ def _images(
         if owner != EXTERNAL:
             users.setdefault(reference, set()).add(layer)
             (brought if owner == DELEGATED else written).add(reference)
+    for layer, chart in _published(plan):
+        for name, reference in chart["images"].items():
+            users.setdefault(reference, set()).add(layer)
+            (brought if name in chart["fixed"] else written).add(reference)
     for service in services:
         for reference in images_in(service):
             source = with_registry(sources.get(reference, reference))
@@ -134,6 +143,14 @@ def _images(
         Image(source, mirrored(source, registry) if registry else "", tuple(sorted(names)), source not in brought)
         for source, names in sorted(users.items())
     )
+
+
+def _published(plan: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Layer and description of each chart that others publish."""
+    for layer in plan["layers"]:
+        for release in layer["releases"]:
+            if release["published"]:
+                yield layer["name"], release["published"]
 
 
 def _files(plan: Mapping[str, Any]) -> tuple[File, ...]:
@@ -150,11 +167,16 @@ def _files(plan: Mapping[str, Any]) -> tuple[File, ...]:
 
 
 def _charts(plan: Mapping[str, Any]) -> tuple[Chart, ...]:
-    return tuple(
+    own = (
         Chart(chart, _chart_version(CHARTS / chart), layer["name"])
         for layer in plan["layers"]
         for chart in charts_of(layer)
     )
+    others = (
+        Chart(chart["name"], chart["version"], layer, chart["repository"], chart["sha256"] or "")
+        for layer, chart in _published(plan)
+    )
+    return (*own, *others)
 
 
 def _chart_version(folder: Path) -> str:

@@ -61,5 +61,5 @@ def fill(value: Any, facts: Facts) -> Any:
 
 def _fact(name: str, facts: Facts) -> Any:
     if name not in facts:
-        raise CatalogError(f"gates.yml uses $({name}), which is no fact of the plan")
+        raise CatalogError(f"the catalogue uses $({name}), which is no fact of the plan")
     return facts[name]

@@ -9,11 +9,20 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Release:
-    """One Helm release of a layer: release name, chart folder, namespace."""
+    """One Helm release of a layer: release name, chart, namespace.
+
+    ``chart`` is a folder of this project's charts; for a chart that others publish its name there.
+    Such a one is described by ``published``: name, repository, version, layer, sha256 (None where it
+    is not known, and then ``unpinned`` says why), and ``images``, where they are published, by name;
+    ``fixed`` are names of those that the chart itself writes, which no mirror takes the place of.
+    ``values`` are what the catalogue gives the chart.
+    """
 
     name: str
     chart: str
     namespace: str
+    published: dict[str, Any] | None = None
+    values: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -41,9 +50,9 @@ SUBSCRIPTION_CHART = "operator-subscription"
 
 
 def charts_of(layer: Mapping[str, Any]) -> list[str]:
-    """The charts that a layer (plain data) installs, in order."""
+    """The charts of this project that a layer (plain data) installs, in order."""
     subscription = [SUBSCRIPTION_CHART] if layer["operator"] else []
-    return subscription + [release["chart"] for release in layer["releases"]]
+    return subscription + [release["chart"] for release in layer["releases"] if not release["published"]]
 
 
 @dataclass(frozen=True)

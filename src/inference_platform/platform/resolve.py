@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from inference_platform.catalog.check import HOW_TO_PIN
-from inference_platform.catalog.load import UNPINNED_TAG, Catalog, CatalogError, holds, load
+from inference_platform.catalog.load import UNPINNED_TAG, Catalog, CatalogError, holds, load, of_distribution
 from inference_platform.findings import Finding, InventoryError, errors, show
-from inference_platform.platform import gateway, pools
+from inference_platform.platform import gateway, pools, published
 from inference_platform.platform.gates import resolve_gate
 from inference_platform.platform.graph import order
 from inference_platform.platform.plan import Layer, Plan, Release
@@ -49,6 +49,7 @@ class _Choice:
     pools: dict[str, dict[str, Any]]
     capacity: list[dict[str, Any]]
     operators: dict[str, dict[str, Any]]
+    chart_sha256: dict[str, str]
 
     @property
     def line(self) -> dict[str, Any]:
@@ -118,8 +119,8 @@ def _is_refused(catalog: Catalog, name: str, value: Any) -> bool:
 
 
 def _impossible_combinations(settings: Mapping[str, Any], catalog: Catalog, report: Reporter) -> Iterator[Finding]:
-    release = catalog.releases[str(settings["platform_release"])]
     distribution = str(setting(settings, "distribution"))
+    release = _release_of(settings, catalog)
     provider = str(settings["provider"])
     choices: tuple[tuple[str, str, str, list[str]], ...] = (
         ("IP-PLT-004", "distribution", distribution, release["distributions"]),
@@ -135,6 +136,7 @@ def _impossible_combinations(settings: Mapping[str, Any], catalog: Catalog, repo
                 f"{show(value)}; {refusal['reason']}" if refusal else show(value),
                 f"The nearest that works: {refusal['nearest']}." if refusal else f"Set {name} to {or_list(possible)}.",
             )
+    yield from published.check(settings, release.get("charts", {}), report)
     if provider in release["providers"]:
         yield from _refused_ownership(settings, release, provider, report)
         yield from _refused_load_balancer(settings, catalog, provider, report)
@@ -218,6 +220,12 @@ def _refused_operators(
         )
 
 
+def _release_of(settings: Mapping[str, Any], catalog: Catalog) -> dict[str, Any]:
+    """The release of the settings, as their distribution has it."""
+    release = catalog.releases[str(settings["platform_release"])]
+    return of_distribution(release, str(setting(settings, "distribution")))
+
+
 def has_engine(line: Mapping[str, Any]) -> bool:
     """Whether a line of the release has a cloud manager."""
     return "dependencies" in line
@@ -243,7 +251,7 @@ def _engine_line(settings: Mapping[str, Any], release: dict[str, Any], provider:
 
 
 def _choose(settings: Mapping[str, Any], catalog: Catalog) -> _Choice:
-    release = catalog.releases[str(settings["platform_release"])]
+    release = _release_of(settings, catalog)
     provider = str(settings["provider"])
     line = _engine_line(settings, release, provider)
     possible = release["engine_lines"][line]["ownership"]
@@ -262,6 +270,7 @@ def _choose(settings: Mapping[str, Any], catalog: Catalog) -> _Choice:
         pools=pools.profiles_of(settings, catalog.providers[provider]),
         operators=dict(setting(settings, "olm_operators")),
         capacity=pools.objects_of(settings, gateway.complete(settings.get("gateway") or {})["namespace_labels"]),
+        chart_sha256=dict(setting(settings, "chart_sha256") or {}),
     )
 
 
@@ -273,7 +282,7 @@ def _owner(wanted: str | None, possible: list[str]) -> str:
 def ownership_choices(settings: Mapping[str, Any], catalog: Catalog | None = None) -> dict[str, list[str]]:
     """Per dependency the ownerships that release, provider and cloud manager allow, the default first."""
     catalog = catalog or load()
-    release = catalog.releases[str(settings["platform_release"])]
+    release = _release_of(settings, catalog)
     line = _engine_line(settings, release, str(settings["provider"]))
     return {name: list(choices) for name, choices in release["engine_lines"][line]["ownership"].items()}
 
@@ -282,7 +291,7 @@ def _plan(choice: _Choice, catalog: Catalog) -> Plan:
     release = choice.release
     namespaces = _namespaces(choice)
     made = _made_namespaces(choice, namespaces)
-    layers = _layers(choice, catalog, namespaces)
+    layers = _layers(choice, catalog)
     crds = _crds(choice, catalog)
     engine = _engine(choice, catalog, namespaces)
     images = _images(choice, catalog)
@@ -303,7 +312,10 @@ def _plan(choice: _Choice, catalog: Catalog) -> Plan:
             ]
             for user, entries in release["related_images"].items()
         },
-        pull_secret={"name": _pull_secret(choice), "namespaces": made if _pull_secret(choice) else []},
+        pull_secret={
+            "name": _pull_secret(choice, catalog),
+            "namespaces": made if _pull_secret(choice, catalog) else [],
+        },
         crds=crds,
         gates=_gates(choice, catalog, layers, crds, namespaces, engine),
         engine=engine,
@@ -340,9 +352,13 @@ def _made_namespaces(choice: _Choice, namespaces: Mapping[str, str]) -> list[str
     return sorted(namespace for name, namespace in namespaces.items() if name not in there)
 
 
-def _pull_secret(choice: _Choice) -> str | None:
-    """The name of the pull secret; None on OpenShift, whose nodes have the credentials (operators.md 5)."""
-    return None if choice.route == OLM else str(choice.release["pull_secret"])
+def _pull_secret(choice: _Choice, catalog: Catalog) -> str | None:
+    """The name of the pull secret.
+
+    None for images that anybody may pull, and on OpenShift, whose nodes have the credentials (operators.md 5).
+    """
+    public = "pull_secret_registry" not in catalog.distributions[choice.distribution]
+    return None if public or choice.route == OLM else str(choice.release["pull_secret"])
 
 
 def _operators(choice: _Choice, namespaces: Mapping[str, str]) -> dict[str, dict[str, Any]]:
@@ -381,7 +397,7 @@ def _facts_of(layer: Mapping[str, Any], choice: _Choice) -> dict[str, str]:
     return {**facts, "ownership": chosen}
 
 
-def _layers(choice: _Choice, catalog: Catalog, namespaces: Mapping[str, str]) -> list[Layer]:
+def _layers(choice: _Choice, catalog: Catalog) -> list[Layer]:
     facts = {layer["name"]: _facts_of(layer, choice) for layer in catalog.layers}
     present = [layer for layer in catalog.layers if holds(layer.get("when"), facts[layer["name"]])]
     names = [layer["name"] for layer in present]
@@ -394,7 +410,7 @@ def _layers(choice: _Choice, catalog: Catalog, namespaces: Mapping[str, str]) ->
         for layer in present
     }
     by_name = {layer["name"]: layer for layer in present}
-    return [_layer(by_name[name], needs[name], facts[name], namespaces) for name in order(names, needs)]
+    return [_layer(by_name[name], needs[name], facts[name], choice, catalog) for name in order(names, needs)]
 
 
 def _of_route(text: str | Mapping[str, str], route: str) -> str:
@@ -402,7 +418,7 @@ def _of_route(text: str | Mapping[str, str], route: str) -> str:
 
 
 def _layer(
-    layer: Mapping[str, Any], needs: list[str], facts: Mapping[str, str], namespaces: Mapping[str, str]
+    layer: Mapping[str, Any], needs: list[str], facts: Mapping[str, str], choice: _Choice, catalog: Catalog
 ) -> Layer:
     return Layer(
         name=layer["name"],
@@ -410,13 +426,33 @@ def _layer(
         ownership=facts["ownership"],
         needs=needs,
         releases=[
-            Release(entry["name"], entry["chart"], namespaces[entry["namespace"]])
+            _release(entry, layer["name"], choice, catalog)
             for entry in layer.get("releases", [])
             if holds(entry.get("when"), facts)
         ],
         crds=[entry["set"] for entry in layer.get("crds", []) if holds(entry.get("when"), facts)],
         waits_for=_of_route(layer["waits_for"], facts["route"]),
         operator=_operator_of(layer, facts),
+    )
+
+
+def _release(entry: Mapping[str, Any], layer: str, choice: _Choice, catalog: Catalog) -> Release:
+    namespaces = _namespaces(choice)
+    if "published" not in entry:
+        return Release(entry["name"], entry["chart"], namespaces[entry["namespace"]])
+    chart = entry["published"]
+    facts = {
+        "gateway.name": choice.gateway["name"],
+        "gateway.namespace": choice.gateway["namespace"],
+        **{f"namespaces.{name}": namespace for name, namespace in namespaces.items()},
+    }
+    return published.release(
+        entry["name"],
+        namespaces[entry["namespace"]],
+        published.Chart(chart, choice.release["charts"][chart], catalog.charts[chart], layer),
+        facts,
+        registry=choice.image_registry,
+        sha256=choice.chart_sha256.get(chart),
     )
 
 
@@ -512,13 +548,13 @@ def _gateway_condition(choice: _Choice, catalog: Catalog) -> str:
 def serving_of(settings: Mapping[str, Any], release: str, catalog: Catalog | None = None) -> dict[str, Any]:
     """How models are written for another release of the catalogue: ``Plan.serving`` with its facts."""
     catalog = catalog or load()
-    return _serving(replace(_choose(settings, catalog), release=catalog.releases[release]), catalog)
+    other = of_distribution(catalog.releases[release], str(setting(settings, "distribution")))
+    return _serving(replace(_choose(settings, catalog), release=other), catalog)
 
 
 def _serving(choice: _Choice, catalog: Catalog) -> dict[str, Any]:
     serving = choice.release["serving"]
     provider = catalog.providers[choice.provider]
-    registry = catalog.distributions[choice.distribution].get("pull_secret_registry")
     return {
         **serving,
         "release": choice.release["release"],
@@ -529,7 +565,7 @@ def _serving(choice: _Choice, catalog: Catalog) -> dict[str, Any]:
             "namespace_labels": choice.gateway["namespace_labels"],
         },
         "presets": dict(choice.release["presets"]),
-        "pull_secret": _pull_secret(choice) if registry else None,
+        "pull_secret": _pull_secret(choice, catalog),
         "annotations": dict(choice.olm.get("annotations", {})),
         "gpu": provider["gpu"],
     }
@@ -547,7 +583,7 @@ def _gates(
     facts: dict[str, Any] = {
         "version": choice.release["version"],
         "provider": choice.provider,
-        "pull_secret": _pull_secret(choice),
+        "pull_secret": _pull_secret(choice, catalog),
         "preset_prefix": choice.release["presets"]["prefix"],
         "preset_names": list(choice.release["presets"]["names"]),
         "gateway_condition": condition,

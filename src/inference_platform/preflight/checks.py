@@ -12,7 +12,7 @@ from inference_platform.findings import ERROR, WARNING
 from inference_platform.platform.resolve import OPERATORS_OF_CHOICE
 from inference_platform.preflight import data, ownership
 from inference_platform.preflight.detection import OUR_LABEL
-from inference_platform.preflight.registry import Objection, Scene, check, not_asked
+from inference_platform.preflight.registry import Objection, Scene, check, not_asked, published_charts
 from inference_platform.preflight.snapshot import ENGINES, annotations_of, dig, labels_of, place
 from inference_platform.schema import or_list
 
@@ -506,6 +506,32 @@ def contested_crds(scene: Scene) -> Iterator[Objection]:
         )
 
 
+@check("IP-PRE-044", "The sha256 of every chart that others publish is known")
+def charts_pinned(scene: Scene) -> Iterator[Objection]:
+    for chart in published_charts(scene.plan):
+        if not chart["sha256"]:
+            yield Objection(
+                f"chart {chart['name']} {chart['version']}",
+                "its sha256, in catalog/charts.yml or in the inventory",
+                chart["unpinned"],
+                f"Say it in the inventory, chart_sha256: {{{chart['name']}: ...}}, after a look at what you pulled; or "
+                "run `python -m inference_platform.catalog lock` where there is internet. A chart that nobody "
+                "pinned is not installed.",
+            )
+
+
+@check("IP-PRE-045", "Every chart that others publish can be had, and is the one that was pinned")
+def charts_fetched(scene: Scene) -> Iterator[Objection]:
+    for chart in published_charts(scene.plan):
+        if chart["name"] in scene.seen.charts:
+            yield Objection(
+                f"chart {chart['name']} {chart['version']}",
+                f"the archive with sha256 {chart['sha256']}",
+                scene.seen.charts[chart["name"]],
+                "Make it reachable, or name a mirror that has it: platform_chart_mirror.",
+            )
+
+
 @check("IP-PRE-042", "Nothing that we need is being deleted", reads=["namespaces", "crds"])
 def terminating(scene: Scene) -> Iterator[Objection]:
     wanted = {*scene.namespaces, *scene.model_namespaces}
@@ -560,7 +586,7 @@ _report(ownership.OPERATOR_CRD, "CRDs that an operator must bring are its own")
 def no_downgrade(scene: Scene) -> Iterator[Objection]:
     """Nothing takes 3.5 back to 3.4: two operators would reconcile one Kserve, and stored objects lose fields
     (platform.md 1.11 and 9)."""
-    name, namespace = _OPERATOR, scene.plan["namespaces"]["operator"]
+    name, namespace = _OPERATOR, scene.plan["namespaces"].get("operator")
     for item in scene.seen.of("deployments"):
         if item["metadata"]["name"] != name or item["metadata"].get("namespace") != namespace:
             continue

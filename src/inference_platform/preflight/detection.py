@@ -14,7 +14,7 @@ from typing import Any
 from inference_platform.cluster.client import FIELD_MANAGER
 from inference_platform.cluster.objects import Object
 from inference_platform.preflight.data import Version, version_of
-from inference_platform.preflight.snapshot import Snapshot, annotations_of, dig, labels_of, place
+from inference_platform.preflight.snapshot import OWN_RELEASES, Snapshot, annotations_of, dig, labels_of, place
 
 OURS = "installer"
 CLOUD_MANAGER = "cloud manager"
@@ -113,11 +113,27 @@ def owner_of(obj: Object) -> Owner:
 
 
 def _owner_in(obj: Object, seen: Snapshot) -> Owner:
-    """Who made a Deployment; what OLM installed belongs to whoever subscribed to it."""
+    """Who made a Deployment; what OLM installed belongs to whoever subscribed to it.
+
+    Charts of others put no label of ours on what they make; then our mark is on Helm's record of the release.
+    """
+    if _release_of(obj) in {_recorded(item) for item in seen.of(OWN_RELEASES)}:
+        return Owner(OURS, "this installer")
     csv = labels_of(obj).get(_OLM_LABEL)
     subscriptions = seen.of("subscriptions") if csv else []
     wanted = [item for item in subscriptions if dig(item, "status", "installedCSV") == csv]
     return _subscriber(wanted[0], f"OLM, {csv}") if wanted else owner_of(obj)
+
+
+def _release_of(obj: Object) -> tuple[str, str]:
+    """(namespace, name) of the Helm release that an object is of."""
+    annotations = annotations_of(obj)
+    return str(annotations.get(_RELEASE_NAMESPACE, "")), str(annotations.get(_RELEASE, ""))
+
+
+def _recorded(secret: Object) -> tuple[str, str]:
+    """(namespace, name) of the release that a Secret of Helm records."""
+    return _namespace(secret), str(labels_of(secret).get("name", ""))
 
 
 def _subscriber(subscription: Object, words: str) -> Owner:
@@ -166,7 +182,8 @@ def _controllers(entry: Mapping[str, Any], seen: Snapshot, crds: list[Object]) -
         yield Installation(_owner_in(operator, seen), place(operator), _namespace(main), version, main)
     for item in operands:
         if place(item) not in brought:
-            yield Installation(owner_of(item), place(item), _namespace(item), _version(entry, item, crds), item)
+            owner = _owner_in(item, seen)
+            yield Installation(owner, place(item), _namespace(item), _version(entry, item, crds), item)
 
 
 def _namespace(obj: Object) -> str:

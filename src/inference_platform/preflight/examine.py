@@ -20,8 +20,8 @@ from inference_platform.models.rules.cluster import check_cluster
 from inference_platform.platform.resolve import ownership_choices, serving_of, setting
 from inference_platform.preflight import data, detection, gateway_checks, outcome, ownership
 from inference_platform.preflight.ownership import Decision, Question
-from inference_platform.preflight.registry import Scene
-from inference_platform.preflight.snapshot import Snapshot, annotations_of
+from inference_platform.preflight.registry import Scene, published_charts
+from inference_platform.preflight.snapshot import OWN_RELEASES, Snapshot, annotations_of
 from inference_platform.schema import KeyPath
 from inference_platform.sources import Sources
 
@@ -31,12 +31,23 @@ Where = Callable[[str, str, KeyPath], str]
 #: The CRD set of a dependency that is nothing but CRDs.
 _CRD_SET = {"gateway_api": "gateway-api"}
 
+#: For the dry run of a plan that runs no image of its own.
+_ANY_IMAGE = "registry.k8s.io/pause:3.10"
+
 
 @dataclass(frozen=True)
 class CrdSource:
     """Where CRD files come from, as for ``crds.locate``."""
 
     directory: str | Path | None = None
+    mirror: str | None = None
+    cache: str | Path | None = None
+
+
+@dataclass(frozen=True)
+class ChartSource:
+    """Where published charts come from, as for ``charts.locate``."""
+
     mirror: str | None = None
     cache: str | Path | None = None
 
@@ -67,6 +78,7 @@ def examine(
     *,
     helm: str | None = None,
     crd_source: CrdSource = CrdSource(),
+    chart_source: ChartSource = ChartSource(),
     where: Where = _by_name,
     sources: Callable[[], Sources] = Sources,
     installs: bool = True,
@@ -81,7 +93,8 @@ def examine(
     """
     entries = data.load()
     first = platform.resolve(settings).to_dict()
-    seen = survey.look(cluster, helm=helm, besides=gateway_checks.parts_for(first))
+    besides = {*gateway_checks.parts_for(first), *([OWN_RELEASES] if published_charts(first) else [])}
+    seen = survey.look(cluster, helm=helm, besides=besides)
     decisions = decide(settings, first, entries["dependencies"], seen, crd_source)
     resolved = {item.name: item.resolved for item in decisions}
     plan = first
@@ -107,6 +120,9 @@ def examine(
         bool(setting(settings, "node_autoscaling")),
     )
     _ask(cluster, settings, scene, crd_source)
+    if seen.helm is None:
+        pinned = [chart for chart in published_charts(plan) if chart["sha256"]]
+        survey.look_at_charts(seen, pinned, helm=helm, mirror=chart_source.mirror, cache=chart_source.cache)
     others = late + _capacity(
         seen, plan, rendered, moved, where, own=setting(settings, "instance_types"), nodes_are_started=scene.scales
     )
@@ -214,8 +230,9 @@ def _ask(cluster: Cluster, settings: Mapping[str, Any], scene: Scene, crd_source
 
 def _an_image(plan: Mapping[str, Any]) -> str:
     """An image that a policy about registries would look at."""
-    images: Mapping[str, str] = plan["images"]
-    return mirrored(images.get("rhai_operator") or next(iter(images.values())), plan["image_registry"])
+    published = [image for chart in published_charts(plan) for image in chart["images"].values()]
+    images = [plan["images"].get("rhai_operator", ""), *plan["images"].values(), *published]
+    return mirrored(next(filter(None, images), _ANY_IMAGE), plan["image_registry"])
 
 
 def _capacity(

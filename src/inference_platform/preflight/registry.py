@@ -66,6 +66,17 @@ class Scene:
         return sorted({item["metadata"]["namespace"] for item in self.models if item["metadata"].get("namespace")})
 
 
+def published_charts(plan: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The charts of others that this installer brings, of a plan as plain data."""
+    return [
+        release["published"]
+        for layer in plan["layers"]
+        if layer["ownership"] == "managed"
+        for release in layer["releases"]
+        if release["published"]
+    ]
+
+
 Look = Callable[[Scene], Iterable[Objection]]
 
 

@@ -66,7 +66,7 @@ def test_values_are_merged_from_common_to_the_users() -> None:
         "values": {"pki": {"ca": {"secretName": "rhai-ca", "duration": "1h"}}},
         "extra_values": {"pki": {"ca": {"duration": "2h"}, "global": {"imagePullSecrets": ["b"]}}},
     }
-    assert release.values_of("pki", arguments) == {
+    assert release.values_of({"name": "pki"}, arguments) == {
         "global": {"imagePullSecrets": ["b"], "imageRegistry": ""},
         "ca": {"secretName": "rhai-ca", "duration": "2h"},
     }

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from inference_platform import platform
+from inference_platform.catalog import load
 from inference_platform.preflight import CHECKS
 from inference_platform.preflight.gateway_checks import parts_for
 from inference_platform.preflight.snapshot import Refusal
@@ -364,6 +365,37 @@ def experimental_gateway_api(world: World) -> None:
 @case("IP-PRE-043")
 def a_crd_with_fields_of_somebody_else(world: World) -> None:
     world.seen.conflicts["certificates.cert-manager.io"] = ["kubectl"]
+
+
+def of_the_community(world: World) -> None:
+    pins = dict.fromkeys(load().releases["3.4"]["of_distribution"]["community"]["charts"], "a" * 64)
+    world.settings |= {"distribution": "community", "chart_sha256": pins}
+
+
+@case("IP-PRE-044")
+def a_chart_that_nobody_pinned(world: World) -> None:
+    of_the_community(world)
+    del world.settings["chart_sha256"]["lws"]
+
+
+@case("IP-PRE-045")
+def a_chart_that_is_not_the_pinned_one(world: World) -> None:
+    of_the_community(world)
+    world.seen.charts["lws"] = "expected an archive with sha256 a, found b"
+
+
+def released(name: str, namespace: str, **labels: str) -> dict[str, Any]:
+    return named("Secret", f"sh.helm.release.v1.{name}.v1", namespace, labels={"owner": "helm", "name": name, **labels})
+
+
+def test_a_published_chart_that_we_installed_is_ours_by_the_mark_on_helms_record() -> None:
+    world = World()
+    of_the_community(world)
+    world.add("deployments", cert_manager())
+    world.add("crds", *crds("cert_manager"))
+    assert [code for code, _ in world.codes()] == ["IP-PRE-050"]
+    world.add("own_releases", released("cert-manager", "cert-manager"))
+    assert world.codes() == []
 
 
 @case("IP-PRE-042")
