@@ -272,21 +272,30 @@ def test_a_model_may_be_asked_for_by_another_name(cluster: EmbeddedCluster) -> N
 ASKED = 2000
 
 
+def share_out(cluster: EmbeddedCluster, parts: Mapping[str, Mapping[str, Any]], **variables: Any) -> None:
+    """A run of models.yml that gives some models another part in the traffic group."""
+    models = [
+        {**entry, "traffic": {"group": GROUP, **parts[entry["name"]]}} if entry["name"] in parts else entry
+        for entry in MODELS
+    ]
+    variables = {**VARIABLES, "models": models, "models_prune": False, "models_smoke": False, **variables}
+    run = run_on(cluster, playbook="playbooks/models.yml", variables=variables)
+    assert run.exit_code == 0, str(run)
+
+
+def url_of_versions(cluster: EmbeddedCluster) -> str:
+    return url_of(cluster, "by-prefix").replace("/by-prefix", f"/{GROUP}")
+
+
 def test_new_weights_in_the_inventory_move_the_traffic_and_lose_no_request(cluster: EmbeddedCluster) -> None:
     """A run of models.yml makes 90 to 10 of 3 to 1, while requests come; 2,000 later ones are shared like that."""
-    url = url_of(cluster, "by-prefix").replace("/by-prefix", f"/{GROUP}")
 
     def turn(**weights: int) -> None:
-        models = [
-            {**entry, **version(weights[entry["name"]])} if entry["name"] in weights else entry for entry in MODELS
-        ]
-        variables = {**VARIABLES, "models": models, "models_prune": False, "models_smoke": False}
-        run = run_on(cluster, playbook="playbooks/models.yml", variables=variables)
-        assert run.exit_code == 0, str(run)
+        share_out(cluster, {name.replace("_", "-"): {"weight": weight} for name, weight in weights.items()})
 
     async def scenario(client: Client) -> None:
         async with client.load():
-            await off_loop(lambda: turn(**{"by-prefix": 90, "by-load": 10}))
+            await off_loop(lambda: turn(by_prefix=90, by_load=10))
         assert set(client.statuses) == {200}, client.statuses
         client.versions.clear()
         await client.many(ASKED)
@@ -294,8 +303,34 @@ def test_new_weights_in_the_inventory_move_the_traffic_and_lose_no_request(clust
         assert (client.versions.total(), set(client.statuses)) == (ASKED, {200}), client.statuses
         assert abs(share - 0.9) < 0.02, client.versions
 
-    play(url, MODEL, scenario)
-    turn(**{"by-prefix": 3, "by-load": 1})
+    play(url_of_versions(cluster), MODEL, scenario)
+    turn(by_prefix=3, by_load=1)
+
+
+def test_a_header_of_the_inventory_sends_all_marked_requests_to_its_version(cluster: EmbeddedCluster) -> None:
+    """A run of models.yml turns the shares into a split by header; marked requests go to one model, others not."""
+    mark = {"x-version": "two"}
+    marked = {"by-prefix": {}, "by-load": {"headers": [{"name": "x-version", "value": "two"}]}}
+
+    async def divided(client: Client) -> bool:
+        """The header decides, not the shares of before by chance."""
+        found = [(await client.ask(headers=mark), await client.ask()) for _ in range(6)]
+        return all(one.startswith("by-load") and other.startswith("by-prefix") for one, other in found)
+
+    async def scenario(client: Client) -> None:
+        async with client.load():
+            group = {"name": GROUP, "namespace": NAMESPACE, "split": "header"}
+            await off_loop(lambda: share_out(cluster, marked, traffic_groups=[group]))
+            await client.until("the new route", lambda: divided(client))
+        assert set(client.statuses) == {200}, client.statuses
+        client.versions.clear()
+        await client.many(200, headers=mark)
+        assert client.versions == {"by-load": 200}, client.statuses
+        await client.many(200, headers={"x-version": "one"})
+        assert client.versions == {"by-load": 200, "by-prefix": 200}, client.statuses
+
+    play(url_of_versions(cluster), MODEL, scenario)
+    share_out(cluster, {"by-prefix": {"weight": 3}, "by-load": {"weight": 1}})
 
 
 # Load ------------------------------------------------------------------------------------
