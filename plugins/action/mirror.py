@@ -22,6 +22,9 @@ class ActionModule(PlatformAction):
         "crd_directory": {"type": "path"},
         "crd_mirror": {"type": "str", "default": ""},
         "crd_cache": {"type": "str", "default": ""},
+        "helm": {"type": "path"},
+        "chart_mirror": {"type": "str", "default": ""},
+        "chart_cache": {"type": "str", "default": ""},
     }
 
     def perform(self, arguments: dict[str, Any]) -> dict[str, Any]:
@@ -55,5 +58,24 @@ class ActionModule(PlatformAction):
             )
             copied = copying.copy(needs.images, program, arguments["auth_file"])
             changed = True
+            lines += self.charts(needs, folder / "charts", arguments)
             lines.append(f"Copied {len(copied)} images to {registry} with {program.name}; {fetched} new CRD files.")
         return {"changed": changed, "msg": "\n".join(lines), "needs": needs.to_dict(), "directory": str(folder)}
+
+    def charts(self, needs: Any, folder: Path, arguments: dict[str, Any]) -> list[str]:
+        """Fetches the charts that others publish; a line about them, where there are any."""
+        from inference_platform.cluster import helm
+        from inference_platform.mirror import files
+
+        others = [chart for chart in needs.charts if chart.repository]
+        if not others:
+            return []
+        fetched = files.download_charts(
+            others,
+            folder,
+            helm.find(arguments["helm"] or None),
+            mirror=arguments["chart_mirror"] or None,
+            cache=arguments["chart_cache"] or None,
+        )
+        left = len(others) - len(fetched)
+        return [f"Fetched {len(fetched)} charts of others into {folder}; {left} without a sha256 were left out."]

@@ -22,7 +22,7 @@ options:
     type: str
     default: ''
   copy:
-    description: Copy the images, and download the CRD files.
+    description: Copy the images, and download the CRD files and the charts that others publish.
     type: bool
     default: false
   auth_file:
@@ -37,6 +37,17 @@ options:
     default: ''
   crd_cache:
     description: Folder for downloaded CRD files. Empty takes that of the user.
+    type: str
+    default: ''
+  helm:
+    description: The helm program, for charts that others publish. Empty takes the one on PATH.
+    type: path
+  chart_mirror:
+    description: As O(inference.platform.release#module:chart_mirror).
+    type: str
+    default: ''
+  chart_cache:
+    description: As O(inference.platform.release#module:chart_cache).
     type: str
     default: ''
 notes:

@@ -53,7 +53,7 @@ def contents(crds: Path) -> dict[str, Content]:
         "kserve-runtime-configs": Content(
             "v0.17.0", [], {"kserve": {"llmisvcConfigs": {"enabled": False}}}, files=(PRESETS,)
         ),
-        "lws": Content("0.8.0", _lws(), {"image": {"manager": {"tag": "main"}}}, crds=tuple((crds / "lws").iterdir())),
+        "lws": Content("0.8.0", _lws(), {"image": {"manager": {"tag": "main"}}}, crds=_files(crds / "lws")),
     }
 
 
@@ -121,7 +121,11 @@ def _with_condition(obj: Object) -> str:
 
 
 def _crds(folder: Path, name: str) -> list[Object]:
-    return [json.loads(path.read_text()) for path in sorted((folder / name).glob("*.json"))]
+    return [json.loads(path.read_text()) for path in _files(folder / name)]
+
+
+def _files(folder: Path) -> tuple[Path, ...]:
+    return tuple(sorted(folder.glob("*.json")))
 
 
 def _image(values: str, name: str = "repository") -> str:

@@ -34,7 +34,16 @@ HOW_TO_PIN = (
 
 
 def locate(chart: Mapping[str, Any], helm: str, *, mirror: str | None = None, cache: str | Path | None = None) -> Path:
-    """The folder of a chart of the lock, unpacked; fetched when the cache does not have it.  Raises ReleaseError.
+    """The folder of a chart of the lock, unpacked; arguments as for `fetch`.  Raises ReleaseError."""
+    archive = fetch(chart, helm, mirror=mirror, cache=cache)
+    folder = archive.with_suffix("")
+    if not folder.is_dir():
+        _unpack(archive, folder)
+    return folder / str(chart["name"])
+
+
+def fetch(chart: Mapping[str, Any], helm: str, *, mirror: str | None = None, cache: str | Path | None = None) -> Path:
+    """The archive of a chart of the lock; pulled when the cache does not have it.  Raises ReleaseError.
 
     chart   entry of the plan: {name, repository, version, sha256}, or {..., unpinned} when nobody knows the sha256 yet
     helm    path of the helm program
@@ -47,16 +56,13 @@ def locate(chart: Mapping[str, Any], helm: str, *, mirror: str | None = None, ca
             f"Chart {chart['name']} {chart['version']} of {chart['repository']}: expected its sha256 in the lock, "
             f"found none ({chart.get('unpinned') or 'no reason given'}). {HOW_TO_PIN}"
         )
-    folder = (Path(cache) if cache else _default_cache()) / str(sha256)
-    archive = folder.with_suffix(".tgz")
+    archive = (Path(cache) if cache else _default_cache()) / f"{sha256}.tgz"
     if not (archive.is_file() and _sha256(archive) == sha256):
         with tempfile.TemporaryDirectory() as place:
             pulled = pull(mirror or chart["repository"], chart["name"], chart["version"], helm, Path(place))
             _compare(chart, mirror, sha256, _sha256(pulled))
             _keep(pulled, archive)
-    if not folder.is_dir():
-        _unpack(archive, folder)
-    return folder / str(chart["name"])
+    return archive
 
 
 def pull(repository: str, name: str, version: str, helm: str, folder: Path) -> Path:

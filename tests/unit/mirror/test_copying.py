@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from inference_platform.cluster.errors import ClusterError
 from inference_platform.mirror import copying, files
-from inference_platform.mirror.needs import File, Image
+from inference_platform.mirror.needs import Chart, File, Image
+from tests.support import published_charts
+from tests.support.oci_registry import running_registry
 
 DIGEST = "sha256:" + "0" * 64
 SECRET = "not-to-be-seen"
@@ -69,6 +73,24 @@ def test_one_failure_does_not_stop_the_others_and_is_named(tmp_path: Path) -> No
 def test_without_a_program_it_is_said_which_are_known(tmp_path: Path) -> None:
     with pytest.raises(copying.CopyError, match="expected skopeo or crane on PATH, found neither"):
         copying.find_program(str(tmp_path))
+
+
+def test_charts_of_others_are_fetched_and_verified_and_those_without_a_pin_left_out(
+    tmp_path: Path, tools_folder: Path
+) -> None:
+    helm = str(tools_folder / "bin" / "helm")
+    with running_registry() as registry:
+        pins = published_charts.push(
+            {"lws": published_charts.write(tmp_path / "charts", tmp_path / "none")["lws"]}, helm, registry
+        )
+        pinned = Chart("lws", "0.8.0", "lws", registry.oci("charts"), pins["lws"])
+        wanted = [pinned, replace(pinned, sha256=""), Chart("pki", "0.1.0", "pki")]
+        found = files.download_charts(wanted, tmp_path / "out", helm, cache=str(tmp_path / "cache"))
+        assert found == [tmp_path / "out" / "lws-0.8.0.tgz"]
+        assert hashlib.sha256(found[0].read_bytes()).hexdigest() == pins["lws"]
+        wrong = replace(pinned, sha256="0" * 64)
+        with pytest.raises(ClusterError, match="expected an archive with sha256"):
+            files.download_charts([wrong], tmp_path / "out", helm, cache=str(tmp_path / "cache"))
 
 
 def test_crd_files_are_laid_out_for_a_mirror_and_verified(tmp_path: Path) -> None:

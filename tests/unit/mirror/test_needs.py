@@ -71,6 +71,27 @@ def test_what_the_cloud_manager_brings_is_left_to_the_nodes() -> None:
     assert all(item.rewritten for item in needs(MIRROR).images)
 
 
+def test_charts_that_others_publish_are_listed_with_their_images_and_sha256() -> None:
+    listed = needs(MIRROR, distribution="community", chart_sha256={"lws": "a" * 64})
+    others = {chart.name: chart for chart in listed.charts if chart.repository}
+    assert len(others) == 7
+    assert (others["lws"].repository, others["lws"].version) == ("oci://registry.k8s.io/lws/charts", "0.8.0")
+    assert others["lws"].sha256 == "a" * 64
+    assert {chart.name for chart in listed.charts} - others.keys() == {"pki", "inference-gateway"}
+    images = {item.source: item for item in listed.images}
+    assert images["registry.k8s.io/lws/lws:v0.8.0"].target == f"{MIRROR}/lws/lws:v0.8.0"
+    assert [source for source, item in images.items() if not item.rewritten] == [
+        "ghcr.io/llm-d/llm-d-cuda:v0.4.0",
+        "ghcr.io/llm-d/llm-d-inference-scheduler:v0.4.0",
+        "ghcr.io/llm-d/llm-d-routing-sidecar:v0.4.0",
+    ]
+    assert not any("redhat" in source for source in images)
+    written = lists.files(listed)["charts.txt"].splitlines()
+    assert f"oci://registry.k8s.io/lws/charts/lws 0.8.0 {'a' * 64}" in written
+    assert "charts that others publish: 7" in lists.as_text(listed)
+    assert "charts.txt" not in lists.files(needs(MIRROR))
+
+
 def test_on_openshift_the_images_of_operators_are_left_to_the_mirrored_catalogue() -> None:
     users = {name for image in needs(provider="openshift").images for name in image.used_by}
     assert {name for name in users if not name.startswith("model ")} == set()
