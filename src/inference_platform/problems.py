@@ -65,6 +65,8 @@ def _remedy(mistake: SchemaMistake) -> str:
         return f"Remove {name}, or correct its name."
     if mistake.kind == schema.MISSING_KEY:
         return f"Add {name}."
+    if mistake.hint:
+        return mistake.hint
     if mistake.expected.startswith("a list") and mistake.found.startswith("a mapping"):
         return f"Write {name} as a list, each item behind a dash, as in - KEY: VALUE."
     return f"Set {name} to {mistake.expected}."

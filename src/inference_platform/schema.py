@@ -11,7 +11,7 @@ import difflib
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -39,6 +39,9 @@ _TYPE_WORDS = {
     "object": "a mapping",
     "string": "a text",
 }
+_MOST_KEYS = 4
+#: Limits that go without saying.
+_SAID_BY_ITSELF = (("minItems", 1), ("maximum", 2**31 - 1))
 
 KeyPath = tuple[str | int, ...]
 
@@ -48,7 +51,8 @@ class SchemaMistake:
     """One violation: its kind, the path of the value, and the texts for a message.
 
     ``suggestions`` names close known keys for an unknown key; ``code`` is that of the
-    schema, if it has one for this place.
+    schema, if it has one for this place; ``hint`` says what to do, where the kind of
+    mistake is not enough to say it.
     """
 
     kind: str
@@ -57,6 +61,7 @@ class SchemaMistake:
     found: str
     suggestions: tuple[str, ...] = ()
     code: str | None = None
+    hint: str = ""
 
 
 @cache
@@ -169,8 +174,16 @@ def _place(mistake: SchemaMistake) -> tuple[list[str], str]:
 
 
 def close_names(name: str, known: Mapping[str, Any] | list[str]) -> tuple[str, ...]:
-    """Known names that look like ``name``, best first."""
-    return tuple(difflib.get_close_matches(name, list(known), n=2, cutoff=0.6))
+    """Known names that ``name`` begins with, or that begin with it, and those that look like it; best first."""
+    beginnings = [other for other in known if _is_beginning(name, other)]
+    close = difflib.get_close_matches(name, list(known), n=2, cutoff=0.6)
+    return tuple(dict.fromkeys([*beginnings, *close]))[:2]
+
+
+def _is_beginning(one: str, other: str) -> bool:
+    """Whether one of two names is the first words of the other: min of min_replicas, tensor of tensor_parallel."""
+    shorter, longer = sorted((one, other), key=len)
+    return len(shorter) > 2 and longer.startswith((f"{shorter}_", f"{shorter}-"))
 
 
 def or_list(names: Mapping[str, Any] | list[str] | tuple[str, ...]) -> str:
@@ -188,7 +201,10 @@ def _explain(error: ValidationError, prefix: KeyPath) -> Iterator[SchemaMistake]
 def _described(error: ValidationError, prefix: KeyPath) -> Iterator[SchemaMistake]:
     path = prefix + tuple(error.absolute_path)
     rule = cast("Mapping[str, Any]", error.schema)
-    if error.validator == "additionalProperties":
+    if "propertyNames" in error.absolute_schema_path:
+        key = str(error.instance)
+        yield SchemaMistake(NOT_ALLOWED, (*path, key), _expected(rule), show(key), hint=f"Rename the key {key}.")
+    elif error.validator == "additionalProperties":
         yield from _unknown_keys(cast("Mapping[str, Any]", error.instance), rule, path)
     elif error.validator == "required":
         # One error per missing key; the message is the only place that tells which.
@@ -196,9 +212,49 @@ def _described(error: ValidationError, prefix: KeyPath) -> Iterator[SchemaMistak
         wanted = rule.get("properties", {}).get(missing, {})
         yield SchemaMistake(MISSING_KEY, (*path, missing), _expected(wanted), "nothing")
     elif error.validator == "type":
-        yield SchemaMistake(WRONG_TYPE, path, _expected(rule), _typed(error.instance))
+        hint = _about_quotes(error.instance, rule) or _about_a_list(error.instance, rule, path)
+        yield SchemaMistake(WRONG_TYPE, path, _expected(rule), _typed(error.instance), hint=hint)
     else:
-        yield SchemaMistake(NOT_ALLOWED, path, _expected(rule), show(error.instance))
+        hint = _about_choices(error.instance, rule)
+        yield SchemaMistake(NOT_ALLOWED, path, _expected(rule, every_limit=True), show(error.instance), hint=hint)
+
+
+def _about_quotes(value: Any, rule: Mapping[str, Any]) -> str:
+    """What to do with the quotes of a value that has the wrong type because of them; empty where they matter not."""
+    types = _types(rule)
+    if isinstance(value, str):
+        kinds = {"integer": r"-?[0-9]+", "number": r"-?[0-9]+(\.[0-9]+)?", "boolean": "true|false"}
+        plain = any(name in types and re.fullmatch(form, value) for name, form in kinds.items())
+        return f"Write {value} without quotes." if plain else ""
+    if "string" not in types or isinstance(value, (Mapping, list, tuple, type(None))):
+        return ""
+    # What was written is not known: 1.10 is 1.1 here, 0777 is 511, yes is true.
+    fits = re.search(str(rule.get("pattern", "")), str(value).lower())
+    return "Put the value in quotes." if fits else ""
+
+
+def _about_a_list(value: Any, rule: Mapping[str, Any], path: KeyPath) -> str:
+    """How a text would be a list."""
+    name = next((part for part in reversed(path) if isinstance(part, str)), "")
+    if _types(rule) != {"array"} or not isinstance(value, str) or not name or path[-1] != name:
+        return ""
+    return f"Write {name} as a list, each item behind a dash or in brackets, as in {name}: [ITEM, ITEM]."
+
+
+def _about_choices(value: Any, rule: Mapping[str, Any]) -> str:
+    """The choice that was meant, if one looks like the value."""
+    choices = {_folded(choice): choice for choice in rule.get("enum", []) if isinstance(choice, str)}
+    close = close_names(_folded(value), list(choices)) if isinstance(value, str) else ()
+    return f"Did you mean {choices[close[0]]}?" if close else ""
+
+
+def _folded(text: str) -> str:
+    return text.lower().replace("-", "_")
+
+
+def _types(rule: Mapping[str, Any]) -> set[str]:
+    types = rule.get("type", ())
+    return {types} if isinstance(types, str) else set(types)
 
 
 def _unknown_keys(value: Mapping[str, Any], rule: Mapping[str, Any], path: KeyPath) -> Iterator[SchemaMistake]:
@@ -215,19 +271,30 @@ def _unknown_keys(value: Mapping[str, Any], rule: Mapping[str, Any], path: KeyPa
             )
 
 
-def _expected(schema: Mapping[str, Any]) -> str:
+def _expected(schema: Mapping[str, Any], *, every_limit: bool = False) -> str:
+    """What a schema wants; with ``every_limit`` also what goes without saying while nobody is beyond it."""
     if "x-expects" in schema:
         return str(schema["x-expects"])
     if "enum" in schema:
         return or_list([str(choice) for choice in schema["enum"]])
     if "const" in schema:
         return show(schema["const"])
-    types = schema.get("type", "object")
+    if "type" not in schema:
+        return "a value"
+    types = schema["type"]
     words = or_list([_TYPE_WORDS[name] for name in ([types] if isinstance(types, str) else types)])
-    return words + _range(schema)
+    return words + _keys(schema) + _range(schema, () if every_limit else _SAID_BY_ITSELF)
 
 
-def _range(schema: Mapping[str, Any]) -> str:
+def _keys(schema: Mapping[str, Any]) -> str:
+    """The keys of a mapping, those that it must have first; of many the first few."""
+    known = [*dict.fromkeys([*schema.get("required", ()), *schema.get("properties", ())])]
+    if not known:
+        return ""
+    return f" with {'the keys' if len(known) <= _MOST_KEYS else 'keys such as'} {', '.join(known[:_MOST_KEYS])}"
+
+
+def _range(schema: Mapping[str, Any], unsaid: Collection[tuple[str, int]]) -> str:
     limits = [
         f"{word} {schema[key]}"
         for key, word in (
@@ -238,7 +305,7 @@ def _range(schema: Mapping[str, Any]) -> str:
             ("minItems", "with at least this many items:"),
             ("minProperties", "with at least this many keys:"),
         )
-        if key in schema
+        if key in schema and (key, schema[key]) not in unsaid
     ]
     if schema.get("uniqueItems"):
         limits.append("without duplicates")

@@ -36,6 +36,13 @@ _OPEN_FILE = (
     "Decrypt it, or move it below models in group_vars. Secrets of models stay in the cluster (credentials_secret).",
 )
 _ONCE = ("each key once", "Remove one of the two.")
+#: What to do about what the parser of YAML says; the first that it contains.
+_SYNTAX = {
+    "a tab character": "Indent with spaces, not with tabs.",
+    "cannot start any token": "Indent with spaces, not with tabs; put a text that begins with @, ` or % in quotes.",
+    "mapping values are not allowed": "Put a text with a colon in quotes, or correct the indentation.",
+    "did not find expected": "Correct the indentation here or in the lines before, or close what is open there.",
+}
 
 T = TypeVar("T")
 
@@ -186,10 +193,7 @@ class Sources:
             found = f"a variable {_MODELS}" if isinstance(value, dict) else show(value)
             self.unreadable.append(UnreadableFile(path, 1, found, *_ONE_MODEL))
             return
-        self.unreadable += [
-            UnreadableFile(path, again + 1, f"{key} twice, first in line {first + 1}", *_ONCE)
-            for key, first, again in repeated
-        ]
+        self._note_repeated(path, repeated)
         self.model_files.append((path, root))
         self._models_of_files.append({"name": path.stem, **value})
 
@@ -217,7 +221,19 @@ class Sources:
         text = self._text(path)
         if text is None or text.startswith(_VAULT_MARK):
             return None
-        return self._parsed(path, lambda: yaml.compose(text, Loader=_LOADER), text)
+        read = self._parsed(path, lambda: _composed(text), text)
+        if read is None:
+            return None
+        root, repeated = read
+        self._note_repeated(path, repeated)
+        return root
+
+    def _note_repeated(self, path: Path, repeated: Iterable[tuple[str, int, int]]) -> None:
+        """Of a key that comes twice the first value would be lost without a word."""
+        self.unreadable += [
+            UnreadableFile(path, again + 1, f"{key} twice, first in line {first + 1}", *_ONCE)
+            for key, first, again in repeated
+        ]
 
     def _text(self, path: Path) -> str | None:
         """The text of a file; None, and a note, when it is none."""
@@ -235,7 +251,9 @@ class Sources:
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             line = mark.line + 1 if mark else 1
-            self.unreadable.append(UnreadableFile(path, line, error.problem or "not YAML"))
+            said = error.problem or "not YAML"
+            remedy = next((remedy for part, remedy in _SYNTAX.items() if part in said), UnreadableFile.remedy)
+            self.unreadable.append(UnreadableFile(path, line, said, remedy=remedy))
         except yaml.reader.ReaderError as error:
             line = text[: error.position].count("\n") + 1
             self.unreadable.append(UnreadableFile(path, line, error.reason))
@@ -296,6 +314,12 @@ def _model_files(folder: Path) -> list[Path]:
     return sorted(
         path for path in files if path.suffix in suffixes and path.is_file() and not path.name.startswith(".")
     )
+
+
+def _composed(text: str) -> tuple[yaml.Node | None, list[tuple[str, int, int]]]:
+    """The node of a file of variables, and its repeated keys."""
+    root = yaml.compose(text, Loader=_LOADER)
+    return root, list(_repeated_keys(root)) if root is not None else []
 
 
 def _model(text: str) -> tuple[Any, Any, list[tuple[str, int, int]]]:

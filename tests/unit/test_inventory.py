@@ -111,7 +111,7 @@ def test_a_hint_of_the_table_of_renamed_variables_is_passed_on(variables):
     [
         ("models_wait", "yes", "true or false"),
         ("models", {}, "a list"),
-        ("ownership", "managed", "a mapping"),
+        ("ownership", "managed", "a mapping with the keys gateway_api, cert_manager, sail, lws"),
         ("model_defaults", [], "a mapping"),
         ("kubeconfig", 5, "a text or nothing"),
         ("platform_release", ["3.4"], "a release of the catalogue, such as 3.4"),

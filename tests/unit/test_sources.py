@@ -122,6 +122,31 @@ def test_of_models_with_one_name_the_one_of_the_namespace_is_found(inventory):
     assert paths == [("models", 2), ("models", 3), ("models", 4)]
 
 
+@pytest.mark.parametrize(
+    ("text", "remedy"),
+    [
+        ("uri: hf://a/b\n\tgpu: 1\n", "Indent with spaces, not with tabs"),
+        ("uri: hf://a/b\nrevision: a: b\n", "Put a text with a colon in quotes"),
+        ("args:\n  - a\n b: c\n", "Correct the indentation"),
+        ("args: [a\n", "Correct the indentation here or in the lines before, or close what is open there."),
+        ("uri: 'hf://a\n", "Correct the syntax."),
+    ],
+)
+def test_what_is_no_yaml_is_told_with_what_to_do(inventory, text, remedy):
+    write(inventory / "models/odd.yml", text)
+    (file,) = Sources.load([inventory]).unreadable
+    assert file.remedy.startswith(remedy), file.problem
+
+
+def test_a_variable_or_key_that_a_file_gives_twice_is_told(inventory):
+    write(
+        inventory / "group_vars/all/40-more.yml",
+        "kube_context: a\nmodel_defaults: {env: {A: b, A: c}}\nkube_context: b\n",
+    )
+    found = [(sources_file.line, sources_file.problem) for sources_file in Sources.load([inventory]).unreadable]
+    assert found == [(2, "A twice, first in line 2"), (3, "kube_context twice, first in line 1")]
+
+
 def test_merged_keys_of_a_file_are_not_given_twice(inventory):
     text = "uri: hf://a/b\nenv: &env {A: '1', B: '2'}\nprefill:\n  env:\n    <<: *env\n    A: '3'\ngpu: 5\n"
     write(inventory / "models/merged.yml", text)

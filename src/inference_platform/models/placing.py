@@ -74,7 +74,7 @@ class PlacedFindings:
             if isinstance(name, str) and name not in self._layers.profiles:
                 lost = True
                 close = schema.close_names(name, self._layers.profiles)
-                expected = schema.or_list(list(self._layers.profiles)) if self._layers.profiles else "no profile"
+                expected = schema.or_list(list(self._layers.profiles)) or f"a profile of {PROFILES}, which has none"
                 remedy = f"Did you mean {schema.or_list(close)}?" if close else f"Add it to {PROFILES}, or remove it."
                 place = self._place(index, ("profiles", position))
                 finding = self._report.error(UNKNOWN_PROFILE, place, expected, show(name), remedy)

@@ -139,7 +139,7 @@ BAD = [
     ({"args": ["--max-model-len", 8192]}, "IP-INV-003", "args[1]"),
     ({"env": {"PYTHONHASHSEED": 42}}, "IP-MOD-124", "env.PYTHONHASHSEED"),
     ({"env": {"A": True}}, "IP-MOD-124", "env.A"),
-    ({"env": {"1A": "x"}}, "IP-INV-004", "env"),
+    ({"env": {"1A": "x"}}, "IP-INV-004", "env.1A"),
     ({"args": ["--port", "1"]}, "IP-MOD-004", "args[0]"),
     ({"args": ["--served_model_name=x"]}, "IP-MOD-004", "args[0]"),
     ({"args": ["--ssl-keyfile=x"]}, "IP-MOD-004", "args[0]"),
@@ -179,7 +179,7 @@ def test_what_is_wrong_is_refused_where_it_is(only, changes, code, path):
         ({"gpu": {"type": "NVIDIA-L4"}}, "Write gpu.product."),
         (
             {"env": {"PYTHONHASHSEED": 42}},
-            "Set PYTHONHASHSEED to a text; put numbers and true or false in quotes.",
+            "Put the value in quotes.",
         ),
         ({"uri": "hf://a/b/c"}, "Write the URI as hf://organisation/model or hf://organisation/model:revision."),
     ],
@@ -270,7 +270,7 @@ def test_a_finding_names_file_and_line_of_the_value(aws, tmp_path, monkeypatch):
             "a whole number of at least 0 and of at most 1000000",
             "Set weight",
         ),
-        ({"args": [5]}, "a text", "Set args[0] to a text"),
+        ({"args": [5]}, "a text", "Put the value in quotes."),
         ({"lora": {"adapters": {"name": "x"}}}, "a list", "Write adapters as a list, each item behind a dash"),
         ({"lora": {"adapters": [{"name": "x", "uri": "s3://x/y"}]}}, "hf:// or pvc:// with release 3.4", "Put the"),
         ({"override": {"model": {"uri": "gs://x/y"}}}, "hf://organisation/model, s3://bucket", "Set uri to hf://"),
@@ -285,4 +285,46 @@ def test_a_finding_says_what_would_be_right_in_few_words(aws, changes, expected,
 
 def test_an_item_that_is_no_model_is_named_by_its_place(aws):
     (finding,) = render(["qwen"], {}, aws).findings
-    assert finding.remedy == "Set models[0] to a mapping."
+    assert finding.remedy == "Set models[0] to a mapping with keys such as name, namespace, uri, gpu."
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected", "remedy"),
+    [
+        ({"replicas": "2"}, "a whole number of at least 0", "Write 2 without quotes."),
+        ({"replicas": "two"}, "a whole number of at least 0", "Set replicas to a whole number of at least 0."),
+        ({"replicas": 2**31}, "a whole number of at least 0 and of at most 2147483647", "Set replicas to"),
+        ({"vllm": {"enable_prefix_caching": "true"}}, "true or false", "Write true without quotes."),
+        ({"namespace": 123}, "a namespace name", "Put the value in quotes."),
+        ({"revision": True}, "a branch, tag or commit", "Put the value in quotes."),
+        ({"resources": {"memory": 16}}, "a quantity of memory with a unit", "Set memory to a quantity of memory with"),
+        ({"tolerations": [{"key": "a", "value": True}]}, "a text", "Put the value in quotes."),
+        ({"tolerations": [{"key": "a", "effect": "noschedule"}]}, "NoSchedule, Prefer", "Did you mean NoSchedule?"),
+        ({"tolerations": ["gpu"]}, "a mapping with keys such as key, operator, value, effect", "Set tolerations[0] to"),
+        ({"scheduler": {"strategy": "prefix-cache"}}, "load_aware, ", "Did you mean prefix_cache?"),
+        ({"state": "stop"}, "present, stopped or absent", "Did you mean stopped?"),
+        ({"scheduler": {"weights": {"queue": 1}}}, "a plugin of", "Did you mean queue-scorer?"),
+        ({"parallelism": {"data_parallel": 1}}, "the key data or data_local", "Did you mean data or data_local?"),
+        ({"router": {"hostnames": "a.example.com"}}, "a list", "Write hostnames as a list, each item behind a dash or"),
+        ({"router": {"hostnames": []}}, "a list with at least this many items: 1", "Set hostnames to a list with"),
+        ({"env": {"A-B": "x"}}, "a name of letters, digits and underscores", "Rename the key A-B."),
+        ({"labels": {"my key": "x"}}, "a label key", "Rename the key my key."),
+        ({"topology_spread": [{"topologyKey": "z", "maxSkew": 1}]}, "a value", "Add whenUnsatisfiable."),
+        ({"image": "https://quay.io/a/b:1"}, "an image reference without a scheme", "Set image to an image reference"),
+        ({"image": "quay.io/a b:1"}, "an image reference without a scheme", "Set image to an image reference"),
+        ({"profiles": ["large"]}, "a profile of model_profiles, which has none", "Add it to model_profiles"),
+    ],
+    ids=str,
+)
+def test_a_typical_mistake_is_told_with_what_to_write(aws, changes, expected, remedy):
+    (finding,) = render([model(**changes)], {}, aws).findings
+    assert finding.expected.startswith(expected)
+    assert finding.remedy.startswith(remedy)
+
+
+@pytest.mark.parametrize(
+    "image",
+    ["vllm", "vllm:1", "quay.io/a/b:1.0_x", "localhost:5000/a/b@sha256:0f", "10.0.0.1:5000/a", "a.b/c/d:1@sha256:ab"],
+)
+def test_an_image_is_any_reference(findings, image):
+    assert findings(model(image=image)) == []

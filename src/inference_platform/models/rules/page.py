@@ -41,7 +41,7 @@ _GENERAL = {
 }
 # What is told about an inventory before its values are judged.
 _OF_FILES = {
-    "IP-INV-006": ("A file is YAML, and one of a model holds one model.", "Do as the finding says."),
+    "IP-INV-006": ("A file is YAML with each key once, and one of a model holds one model.", "Do as the finding says."),
     "IP-INV-007": (
         "Ansible can resolve every template in a variable.",
         "Define what it names, or write `!unsafe` before a text with braces of its own.",
