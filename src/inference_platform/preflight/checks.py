@@ -72,15 +72,19 @@ def _rules_of(scene: Scene) -> Iterator[Mapping[str, Any]]:
 
 @check("IP-PRE-003", "OpenShift is of a version that has what the platform needs")
 def openshift_version(scene: Scene) -> Iterator[Objection]:
-    minimum, tested = scene.data["openshift"]["minimum"], scene.data["openshift"]["tested"]
+    minimum, supported = scene.data["openshift"]["minimum"], scene.data["openshift"]["supported"]
     for item in scene.seen.of("cluster_versions"):
         shown = dig(item, "status", "desired", "version", default="")
         numbers = data.version_of(shown)
         if numbers and data.is_older(numbers, minimum):
-            yield Objection(place(item), f"OpenShift {minimum} or newer", shown, "Upgrade the cluster.")
-        if numbers and data.is_newer(numbers, tested):
-            remedy = "Go on if you must; look here first when something is odd."
-            yield Objection(place(item), f"OpenShift up to {tested} (tested)", shown, remedy, WARNING)
+            expected = f"OpenShift {minimum} or newer, whose Gateway API and Istio know InferencePools"
+            yield Objection(place(item), expected, shown, "Upgrade the cluster.")
+        if numbers and data.is_newer(numbers, supported):
+            remedy = (
+                "Go on if you must; look here first when something is odd. No run on any OpenShift stands behind it."
+            )
+            expected = f"OpenShift up to {supported}, which release {scene.plan['release']} supports"
+            yield Objection(place(item), expected, shown, remedy, WARNING)
 
 
 @check("IP-PRE-007", "The cluster is OpenShift where the inventory says so", reads=["cluster_versions"])

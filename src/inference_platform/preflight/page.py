@@ -35,7 +35,8 @@ def body(table: Table) -> str:
                 ("component", "oldest", "oldest tested"),
                 [(rule["component"], rule["minimum"], rule.get("tested", "")) for rule in entries["kubernetes"]],
             ),
-            f"OpenShift: {entries['openshift']['minimum']} or newer, tested up to {entries['openshift']['tested']}.",
+            f"OpenShift: {entries['openshift']['minimum']} or newer; the release supports versions up to "
+            f"{entries['openshift']['supported']}. This installer was tried on stand-ins of it, not on a real one.",
             "## What somebody else installed",
             "Versions with which an external dependency will do. A newer one than tested is a warning.",
             table(("dependency", "name", "window", "tested up to"), windows),

@@ -65,7 +65,7 @@ def old_openshift(world: World) -> None:
 
 
 @case("IP-PRE-003", "warning")
-def openshift_newer_than_tested(world: World) -> None:
+def openshift_newer_than_supported(world: World) -> None:
     world.add("cluster_versions", named("ClusterVersion", "version", status={"desired": {"version": "4.23.0"}}))
 
 
@@ -151,6 +151,14 @@ def test_what_is_installed_is_named_as_what_the_inventory_can_have() -> None:
     (finding,) = [item for item in world.findings() if item.code == "IP-PRE-008"]
     assert "no way back" in finding.found
     assert finding.remedy.startswith("Set olm_operators.lws.csv to leader-worker-set.v1.0.1")
+
+
+def test_what_the_release_supports_is_not_told_as_tested() -> None:
+    world = World()
+    openshift_newer_than_supported(world)
+    (finding,) = world.findings()
+    assert finding.expected == "OpenShift up to 4.22, which release 3.4 supports"
+    assert "No run on any OpenShift" in finding.remedy
 
 
 def test_a_service_mesh_of_ones_own_on_openshift_is_told_as_what_it_is() -> None:
