@@ -101,6 +101,7 @@ def test_the_pki_is_the_one_a_cloud_manager_makes(helm: Helm) -> None:
         "commonName": "rhai-ca",
         "secretName": "rhai-ca",
         "duration": "876000h",
+        "privateKey": {"rotationPolicy": "Always"},
         "usages": ["cert sign"],
         "issuerRef": issuer | {"name": "opendatahub-selfsigned-issuer"},
     }
