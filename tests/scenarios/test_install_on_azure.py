@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
+from inference_platform.platform import resolve
 from tests.scenarios.conftest import Installation
 from tests.scenarios.test_install_on_aws import DEPLOYMENTS, condition, deployments, model
 from tests.support.audit import AuditMark
-from tests.support.clusters import Object
+from tests.support.clusters import Object, wait_for
 from tests.support.playbook import Run
 
 pytestmark = pytest.mark.cluster
@@ -129,6 +131,28 @@ def test_a_change_of_the_release_upgrades_the_platform(azure: Installation, upgr
     (kserve,) = cluster.objects("kserves.components.platform.opendatahub.io")
     releases = {item["name"]: item.get("version") for item in kserve["status"]["releases"]}
     assert (condition(kserve, "Ready"), releases["platform"]) == ("True", "3.5.0")
+
+
+def test_istio_becomes_that_of_the_new_cloud_manager(azure: Installation, upgrade: Upgrade) -> None:
+    assert upgrade.run.exit_code == 0, upgrade.run.output
+    plan = resolve({"platform_release": "3.5", "provider": "azure"})
+    operator = azure.cluster.get("deployment", "servicemesh-operator3", "istio-system")
+    assert image_of(operator) == plan.images["sail_operator"]
+    for name, namespace, image in (
+        ("istiod", "istio-system", "istiod"),
+        ("inference-gateway-istio", "redhat-ods-applications", "istio_proxy"),
+    ):
+        runs(azure, name, namespace, plan.images[image])
+
+
+def runs(installation: Installation, name: str, namespace: str, image: str) -> None:
+    """Waits until a Deployment has the image."""
+    found = lambda: image_of(installation.cluster.get("deployment", name, namespace)) == image  # noqa: E731
+    wait_for(f"{name} of {image}", found, 240)
+
+
+def image_of(deployment: dict[str, Any]) -> str:
+    return str(deployment["spec"]["template"]["spec"]["containers"][0]["image"])
 
 
 def test_an_upgrade_makes_nothing_anew_and_leaves_serving_pods_alone(azure: Installation, upgrade: Upgrade) -> None:

@@ -7,6 +7,7 @@ pod's own ServiceAccount, so names and rights of the dependency charts are put t
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -132,13 +133,15 @@ class CloudManager(Controller):
         return [crd for crd in found if crd.ref.name not in foreign]
 
     async def rendered(self, chart: str, namespace: str) -> list[dict[str, Any]]:
-        """The objects of one of our charts with its default values, in the order Helm would install them."""
+        """The objects of one of our charts with the values of this line, in the order Helm would install them."""
         if (chart, namespace) not in self._charts:
+            values = json.dumps(self.values["chart_values"].get(chart, {}))
             process = await asyncio.create_subprocess_exec(
                 str(self.pod.helm), "template", chart, str(self.pod.charts_dir / chart), "--namespace", namespace,
-                stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+                "--values", "-",
+                stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
             )  # fmt: skip
-            output, errors = await process.communicate()
+            output, errors = await process.communicate(values.encode())
             if process.returncode:
                 raise StepError(f"unable to render chart {chart}: {errors.decode().strip()}")
             documents = [document for document in yaml.load_all(output.decode(), templates.LOADER) if document]

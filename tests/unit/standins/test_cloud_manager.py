@@ -11,6 +11,7 @@ from embedded_cluster.kube import ApiError
 from embedded_cluster.standins import cloud_manager, rules
 from embedded_cluster.standins.cloud_manager import CloudManager, line_of, names_from, rules_for
 
+from inference_platform.platform import resolve
 from tests.unit.standins.fake_api import Bench, FakeApi, conditions, crd_folder, pod
 
 CERT_MANAGER = ("certificates.cert-manager.io", "issuers.cert-manager.io", "clusterissuers.cert-manager.io")
@@ -495,6 +496,19 @@ def test_idle_it_sends_nothing(api: FakeApi, bench_of: Any, line: str) -> None:
 IMAGE_3_4 = "registry/odh@sha256:efc7f3956a6464fb8d36e9982aae3e05fe93770f9f9ac0bf138530537516d724"
 IMAGE_3_5 = "registry/odh@sha256:5def622101180ac7164d8c6310cf30f623a1093523b48dff1fc2febaf681e90f"
 CHARTS_PATH = {"DEFAULT_CHARTS_PATH": "/opt/charts"}
+
+
+def test_each_line_brings_the_istio_of_its_image() -> None:
+    """Those of the catalogue for the release of that line; the defaults of the chart are those of 3.4."""
+    plan = resolve({"platform_release": "3.5", "provider": "azure"})
+    values = rules.load("cloud_manager").rules["3.5"].settings["chart_values"]["sail-operator"]
+    (istio,) = values["istioImages"]
+    assert values["images"]["sail_operator"] == plan.images["sail_operator"]
+    assert istio["version"] == plan.versions["istio"]
+    names = {"istiod": "istiod", "must-gather": "istio_must_gather"}
+    components = ("istiod", "proxy", "cni", "ztunnel", "must-gather")
+    assert istio["images"] == {name: plan.images[names.get(name, f"istio_{name}")] for name in components}
+    assert rules.load("cloud_manager").rules["3.4"].settings["chart_values"] == {}
 
 
 @pytest.mark.parametrize(
