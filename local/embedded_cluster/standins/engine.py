@@ -22,14 +22,13 @@ from embedded_cluster.kube import ApiError, Credentials, KindNotServedError, Kub
 from embedded_cluster.standins import events, objects, rules, templates
 from embedded_cluster.standins.objects import Ref, contains, dig, marked
 from embedded_cluster.standins.rules import Requirement, Rules, Step, Watch
+from embedded_cluster.standins.wake_loop import WakeLoop
 
 if TYPE_CHECKING:
     from embedded_cluster.pod import PodEnvironment
 
 BACKOFF_BASE_SECONDS = 0.005
 BACKOFF_LIMIT_SECONDS = 1000.0
-COALESCE_SECONDS = 0.02
-"""Pause after a wake-up, so that a burst of events leads to one sync."""
 
 CRD_API = "apiextensions.k8s.io/v1"
 CRD = "CustomResourceDefinition"
@@ -103,7 +102,7 @@ class Controller:
         self.settled: dict[Ref, Any] = {}
         self.failures = 0
         self.pause: Callable[[float], Awaitable[None]] = asyncio.sleep
-        self._wake = asyncio.Event()
+        self._loop = WakeLoop()
         self._unsynced: set[int] = set()
         self._reported: set[str] = set()
 
@@ -115,7 +114,7 @@ class Controller:
             for number, watch in enumerate(self.watches()):
                 self._unsynced.add(number)
                 tasks.create_task(self._follow(number, watch), name=f"watch {watch.kind}")
-            tasks.create_task(self._work(), name=f"sync {self.rules.source['kind']}")
+            tasks.create_task(self._loop.run(self._sync_once_listed), name=f"sync {self.rules.source['kind']}")
 
     def watches(self) -> list[Watch]:
         """The kinds this controller follows: its custom resource, CRDs, and those of its rules."""
@@ -142,17 +141,8 @@ class Controller:
             if client is not self.client:
                 await client.close()
 
-    async def _work(self) -> None:
-        delay: float | None = None
-        while True:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), delay)
-            await asyncio.sleep(COALESCE_SECONDS)
-            self._wake.clear()
-            if self._needs_first_lists():
-                delay = None
-                continue
-            delay = await self.sync()
+    async def _sync_once_listed(self) -> float | None:
+        return None if self._needs_first_lists() else await self.sync()
 
     def _needs_first_lists(self) -> bool:
         """True until the custom resource and the CRDs were listed once (the first two watches)."""
@@ -160,7 +150,7 @@ class Controller:
 
     def wake(self) -> None:
         """Ask for a sync soon."""
-        self._wake.set()
+        self._loop.wake()
 
     # Observing ---------------------------------------------------------------------------
 

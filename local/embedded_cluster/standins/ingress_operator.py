@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import functools
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
-import aiohttp
 import yaml
-from embedded_cluster.kube import ApiError
 from embedded_cluster.standins import templates
-from embedded_cluster.standins.engine import COALESCE_SECONDS, CRD, CRD_API, MetadataClient
+from embedded_cluster.standins.engine import CRD, CRD_API, MetadataClient
 from embedded_cluster.standins.objects import contains
 from embedded_cluster.standins.program import program
+from embedded_cluster.standins.wake_loop import WakeLoop, retried
 
 if TYPE_CHECKING:
     from embedded_cluster.pod import PodEnvironment
@@ -24,7 +22,6 @@ OLM = "operators.coreos.com/v1alpha1"
 GATEWAY_API = "gateway.networking.k8s.io/v1"
 SAIL = "sailoperator.io/v1"
 ISTIO_CRD = "istios.sailoperator.io"
-RETRY_SECONDS = 1.0
 
 Object = dict[str, Any]
 
@@ -90,7 +87,7 @@ class IngressOperator:
         self.plans: dict[str, Object] = {}
         self.crds: set[str] = set()
         self.written: dict[str, Object] = {}
-        self._wake = asyncio.Event()
+        self.loop = WakeLoop()
 
     async def run(self) -> None:
         """Work until cancelled."""
@@ -98,7 +95,7 @@ class IngressOperator:
             tasks.create_task(self._follow(GATEWAY_API, "GatewayClass", self.classes))
             tasks.create_task(self._follow(OLM, "InstallPlan", self.plans, self.rules["subscription"]["namespace"]))
             tasks.create_task(self._follow_crds())
-            tasks.create_task(self._work())
+            tasks.create_task(self.loop.run(retried(self.look, self.pod.log)))
 
     async def _follow(self, api_version: str, kind: str, seen: dict[str, Object], namespace: str | None = None) -> None:
         async for event, obj in self.client.watch(api_version, kind, namespace):
@@ -106,7 +103,7 @@ class IngressOperator:
                 seen.pop(obj["metadata"]["name"], None)
             else:
                 seen[obj["metadata"]["name"]] = obj
-            self._wake.set()
+            self.loop.wake()
 
     async def _follow_crds(self) -> None:
         client = MetadataClient(self.client)
@@ -116,23 +113,9 @@ class IngressOperator:
                 known = name in self.crds
                 (self.crds.discard if event == "DELETED" else self.crds.add)(name)
                 if known != (name in self.crds):
-                    self._wake.set()
+                    self.loop.wake()
         finally:
             await client.close()
-
-    async def _work(self) -> None:
-        delay: float | None = None
-        while True:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), delay)
-            await asyncio.sleep(COALESCE_SECONDS)
-            self._wake.clear()
-            delay = None
-            try:
-                await self.look()
-            except (ApiError, aiohttp.ClientError) as error:
-                self.pod.log.error("%s (will retry)", error)
-                delay = RETRY_SECONDS
 
     async def look(self) -> None:
         """One pass; nothing without a GatewayClass of this controller."""

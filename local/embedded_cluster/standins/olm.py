@@ -19,14 +19,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-import aiohttp
 import yaml
 from embedded_cluster.kube import ApiError
 from embedded_cluster.standins import objects, templates
-from embedded_cluster.standins.engine import COALESCE_SECONDS
 from embedded_cluster.standins.gateway.mesh_ca import Authority
 from embedded_cluster.standins.objects import CLUSTER_SCOPED, dig, marked
 from embedded_cluster.standins.program import program
+from embedded_cluster.standins.wake_loop import WakeLoop, retried
 
 if TYPE_CHECKING:
     from embedded_cluster.pod import PodEnvironment
@@ -43,7 +42,6 @@ WATCHED = (
     (GROUP_API, "OperatorGroup", None),
     ("apps/v1", "Deployment", OWNER_LABEL),
 )
-RETRY_SECONDS = 1.0
 
 Object = dict[str, Any]
 
@@ -90,7 +88,7 @@ class Lifecycle:
         self.log = pod.log
         self.rules = load_rules()
         self.seen: dict[str, dict[tuple[str, str], Object]] = {kind: {} for _, kind, _ in WATCHED}
-        self._wake = asyncio.Event()
+        self.loop = WakeLoop()
         self._synced: set[str] = set()
         self._rendered: dict[str, list[Object]] = {}
         self._installed: set[str] = set()
@@ -100,12 +98,12 @@ class Lifecycle:
         async with asyncio.TaskGroup() as tasks:
             for api_version, kind, label in WATCHED:
                 tasks.create_task(self._follow(api_version, kind, label), name=f"watch {kind}")
-            tasks.create_task(self._work(), name="passes")
+            tasks.create_task(self.loop.run(retried(self._look_once_synced, self.log)), name="passes")
 
     async def _follow(self, api_version: str, kind: str, label: str | None) -> None:
         def synced() -> None:
             self._synced.add(kind)
-            self._wake.set()
+            self.loop.wake()
 
         async for event, obj in self.client.watch(api_version, kind, label_selector=label, on_synced=synced):
             key = obj["metadata"]["namespace"], obj["metadata"]["name"]
@@ -113,23 +111,12 @@ class Lifecycle:
                 self.seen[kind].pop(key, None)
             else:
                 self.seen[kind][key] = {**obj, "apiVersion": api_version, "kind": kind}
-            self._wake.set()
+            self.loop.wake()
 
-    async def _work(self) -> None:
-        delay: float | None = None
-        while True:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), delay)
-            await asyncio.sleep(COALESCE_SECONDS)
-            self._wake.clear()
-            if len(self._synced) < len(WATCHED):
-                continue
-            delay = None
-            try:
-                await self.look()
-            except (ApiError, aiohttp.ClientError, OSError) as error:
-                self.log.error("%s (will retry)", error)
-                delay = RETRY_SECONDS
+    async def _look_once_synced(self) -> None:
+        """Nothing before everything was listed once: what is not seen yet would be made anew."""
+        if len(self._synced) == len(WATCHED):
+            await self.look()
 
     def of(self, kind: str, namespace: str | None = None) -> Iterator[Object]:
         """The objects of a kind, in order."""

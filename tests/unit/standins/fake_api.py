@@ -228,12 +228,12 @@ class Bench:
 
     @property
     def awake(self) -> bool:
-        return self.controller._wake.is_set()
+        return self.controller._loop.is_awake
 
     async def step(self) -> float | None:
         """One sync, whether or not anything asks for it; returns its delay."""
         self.show()
-        self.controller._wake.clear()
+        self.controller._loop.rest()
         self.delay = await self.controller.sync()
         self.show()
         return self.delay
