@@ -270,6 +270,29 @@ MODEL_CASES: dict[str, list[Case]] = {
         ),
         Case({"prefill": {"replicas": 2, "scaling": {"max_replicas": 4, "hpa": {}}}}, "prefill.scaling"),
     ],
+    "IP-MOD-033": [
+        Case(
+            {"tolerations": [{"key": "a", "operator": "Exists", "value": "b"}]},
+            "tolerations[0].value",
+            {"tolerations": [{"key": "a", "operator": "Exists"}]},
+        ),
+        Case(
+            {"tolerations": [{"value": "b"}]},
+            "tolerations[0]",
+            {"tolerations": [{"operator": "Exists"}]},
+        ),
+        Case(
+            {"prefill": {"tolerations": [{"key": "a", "operator": "Exists", "tolerationSeconds": 5}]}},
+            "prefill.tolerations[0]",
+            {
+                "prefill": {
+                    "tolerations": [
+                        {"key": "a", "operator": "Exists", "tolerationSeconds": 5, "effect": "NoExecute"},
+                    ]
+                }
+            },
+        ),
+    ],
     "IP-MOD-116": [Case({"gpu": {"count": 0}}, "gpu.count", {"gpu": {"count": 0}, "image": "quay.io/org/vllm-cpu:v1"})],
     "IP-MOD-119": [
         Case(

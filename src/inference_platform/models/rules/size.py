@@ -56,6 +56,23 @@ def gpus_fit_the_parallelism(subject: Subject) -> Iterator[Objection]:
             )
 
 
+@rule("IP-MOD-033", "Tolerations are such that pods may have them.")
+def tolerations_are_whole(subject: Subject) -> Iterator[Objection]:
+    """The API server refuses pods with others, long after the model was accepted."""
+    for pod in subject.pods:
+        for index, given in enumerate(pod.settings.get("tolerations", ())):
+            path, operator = (*pod.path, "tolerations", index), given.get("operator", "Equal")
+            if operator == "Exists" and given.get("value"):
+                value = show(given["value"])
+                yield Objection((*path, "value"), "no value beside operator Exists", value, "Remove value or operator.")
+            if operator == "Equal" and not given.get("key"):
+                found = f"no key, operator {operator}"
+                yield Objection(path, "a key, or operator Exists for all taints", found, "Add key.")
+            if "tolerationSeconds" in given and given.get("effect") != "NoExecute":
+                effect = show(given["effect"]) if "effect" in given else "no effect"
+                yield Objection(path, "effect NoExecute beside tolerationSeconds", effect, "Remove tolerationSeconds.")
+
+
 @rule("IP-MOD-031", "The GPU is one that is known.", severity=WARNING)
 def products_are_known(subject: Subject) -> Iterator[Objection]:
     """The product is a label of nodes; with a misspelled one pods wait for ever (catalog/instance_types.yml)."""
