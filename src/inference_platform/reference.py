@@ -1,6 +1,7 @@
 """Reference pages made from schemas and catalogue: ``python -m inference_platform.reference``.
 
-Writes ``docs/reference/*.md``; a test compares the pages with what this module makes.
+Writes ``docs/reference/*.md``, and the schema of group_vars for editors, which joins those of the inventory and of what
+is in it; a test compares them with what this module makes.
 """
 
 from __future__ import annotations
@@ -14,14 +15,15 @@ from inference_platform.catalog.load import load
 from inference_platform.cluster import readiness
 from inference_platform.models.rules import page as rules_page
 from inference_platform.models.scheduler import page
-from inference_platform.paths import ROOT
+from inference_platform.paths import ROOT, SCHEMAS
 from inference_platform.platform import Plan, resolve
 from inference_platform.platform.plan import Layer
 from inference_platform.platform.resolve import OLM
 from inference_platform.preflight import page as preflight_page
-from inference_platform.schema import inlined_schema, or_list
+from inference_platform.schema import inlined_schema, load_schema, or_list
 
 FOLDER = ROOT / "docs" / "reference"
+FOR_EDITORS = SCHEMAS / "group_vars.schema.json"
 
 _NOTE = "<!-- Made by `python -m inference_platform.reference`; change the source, not this page. -->"
 
@@ -40,8 +42,49 @@ def pages() -> dict[str, str]:
     }
 
 
+def schema_for_editors() -> str:
+    """A JSON Schema of group_vars with everything below models, model_defaults and their like, as text.
+
+    Nothing but the name of a model is required: the rest may come from another file.
+    """
+    inventory, model = load_schema("inventory"), load_schema("model")
+    entry: dict[str, Any] = {"$ref": "#/$defs/entry"}
+    properties: dict[str, dict[str, Any]] = {name: _elsewhere("inventory", name) for name in inventory["properties"]}
+    described = {name: rule["description"] for name, rule in inventory["properties"].items()}
+    properties |= {
+        "models": {"type": "array", "items": {**entry, "required": ["name"]}},
+        "model_defaults": entry,
+        "model_profiles": {"type": "object", "additionalProperties": entry},
+        **{name: _elsewhere("traffic", name) for name in load_schema("traffic")["properties"]},
+    }
+    whole = {
+        "$schema": inventory["$schema"],
+        "$id": inventory["$id"].replace("inventory", "group_vars"),
+        "$comment": "Made by `python -m inference_platform.reference` from the other schemas; change those.",
+        "title": "A group_vars file",
+        "description": "For completion in editors. Other variables of Ansible and of roles are allowed.",
+        "type": "object",
+        "properties": {name: {**rule, "description": described[name]} for name, rule in properties.items()},
+        "$defs": {
+            "entry": {
+                "title": "A model, or a part of one",
+                "description": model["description"],
+                "type": "object",
+                "additionalProperties": False,
+                "properties": {name: _elsewhere("model", name) for name in model["properties"]},
+            }
+        },
+    }
+    return json.dumps(whole, indent=2) + "\n"
+
+
+def _elsewhere(schema: str, name: str) -> dict[str, Any]:
+    return {"$ref": f"{schema}.schema.json#/properties/{name}"}
+
+
 def write(folder: Path = FOLDER) -> None:
-    """Write all pages into ``folder``."""
+    """Write all pages into ``folder``, and the schema for editors."""
+    FOR_EDITORS.write_text(schema_for_editors(), encoding="utf-8")
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in pages().items():
         (folder / name).write_text(text, encoding="utf-8")

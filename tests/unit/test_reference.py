@@ -2,15 +2,67 @@
 
 from __future__ import annotations
 
-import pytest
+import json
+from collections.abc import Iterator
+from typing import Any
 
-from inference_platform.reference import FOLDER, pages
+import pytest
+import yaml
+from jsonschema import Draft202012Validator
+from referencing import Registry, Resource
+
+from inference_platform.paths import ROOT, SCHEMAS
+from inference_platform.reference import FOLDER, FOR_EDITORS, pages, schema_for_editors
 
 
 @pytest.mark.parametrize("name", sorted(pages()))
 def test_a_reference_page_is_up_to_date(name):
     text = (FOLDER / name).read_text(encoding="utf-8")
     assert text == pages()[name], "run: .venv/bin/python -m inference_platform.reference"
+
+
+@pytest.fixture(scope="module")
+def editor() -> Draft202012Validator:
+    """What an editor makes of the schema of group_vars: references lead to the files beside it."""
+    files = [json.loads(path.read_text(encoding="utf-8")) for path in SCHEMAS.glob("*.schema.json")]
+    registry = Registry().with_resources((file["$id"], Resource.from_contents(file)) for file in files)
+    return Draft202012Validator(json.loads(schema_for_editors()), registry=registry)
+
+
+def variables() -> Iterator[Any]:
+    """The variables of each file of the sample inventories, and of the examples of docs/models.md."""
+    for path in sorted((ROOT / "inventories").glob("*/group_vars/**/*.yml")):
+        yield pytest.param(yaml.safe_load(path.read_text(encoding="utf-8")), id="-".join(path.parts[-4:]))
+    text = (ROOT / "docs" / "models.md").read_text(encoding="utf-8")
+    for number, block in enumerate(text.split("```yaml\n")[1:]):
+        yield pytest.param(yaml.safe_load(block.partition("```")[0]), id=f"example {number}")
+
+
+def test_the_schema_for_editors_is_up_to_date():
+    assert FOR_EDITORS.read_text(encoding="utf-8") == schema_for_editors(), (
+        "run: .venv/bin/python -m inference_platform.reference"
+    )
+
+
+@pytest.mark.parametrize("written", list(variables()))
+def test_an_editor_accepts_what_is_right(editor, written):
+    assert [error.message for error in editor.iter_errors(written)] == []
+
+
+@pytest.mark.parametrize(
+    ("written", "place"),
+    [
+        ({"models": [{"name": "a", "gpu": {"cuont": 1}}]}, ["models", 0, "gpu"]),
+        ({"models": [{"uri": "hf://a/b"}]}, ["models", 0]),
+        ({"model_defaults": {"replcas": 1}}, ["model_defaults"]),
+        ({"model_profiles": {"large": {"vllm": {"dtype": "bf16"}}}}, ["model_profiles", "large", "vllm", "dtype"]),
+        ({"model_defaults": {"scheduler": {"strategy": "best"}}}, ["model_defaults", "scheduler", "strategy"]),
+        ({"traffic_groups": [{"name": "g", "namespace": "t", "split": "all"}]}, ["traffic_groups", 0, "split"]),
+        ({"models_wait": "yes"}, ["models_wait"]),
+    ],
+)
+def test_an_editor_marks_what_is_wrong(editor, written, place):
+    assert [list(error.absolute_path) for error in editor.iter_errors(written)] == [place]
 
 
 def test_the_page_of_layers_says_what_a_run_on_openshift_does(plan_for):
