@@ -45,7 +45,7 @@ demo: $(LOCKED) ## From nothing to an answer of a model: embedded cluster, site.
 	@EMBEDDED_CLUSTER=$(CLUSTER) $(BIN)/ansible-playbook -i inventories/local site.yml
 	@$(BIN)/python -m embedded_cluster ask --name $(CLUSTER)
 
-test: $(LOCKED) ## Run all tests: lint, unit, rendered objects, scenarios on embedded clusters
+test: $(LOCKED) $(GUIDELLM)/.locked ## Run all tests: lint, unit, rendered objects, scenarios on embedded clusters
 	@$(MAKE) --no-print-directory lint
 	@$(BIN)/python -m embedded_cluster build
 	@$(BIN)/python -m pytest tests
