@@ -8,18 +8,23 @@ from __future__ import annotations
 import re
 import shutil
 import sys
+import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import yaml
 
 from benchmarks.install import INVENTORY, Cluster, Say, embedded_cluster, timed
 from benchmarks.measurement import Measurement, compare
+from inference_platform.cluster.client import Cluster as ApiServer
 
 FEW, MANY = 1, 10
 #: How much longer a run with MANY namespaces may take than one with FEW.
 TARGET = 1.10
 #: Runs that count, each time the models were changed.
 SAMPLES = 3
+SETTLED_SECONDS = 120
+_SCHEDULERS = "app.kubernetes.io/component=llminferenceservice-router-scheduler"
 _NOTHING_CHANGED = re.compile(r"^cluster +: .*\bchanged=0\b", re.MULTILINE)
 
 
@@ -43,11 +48,12 @@ def measure(repository: Path, rounds: int, say: Say) -> list[Measurement]:
 def _run_again(repository: Path, folder: Path, cluster: Cluster, namespaces: int) -> list[float]:
     """Seconds of runs that change nothing, after one that brought these models and removed others.
 
-    The first of them does not count: meanwhile the cluster starts and stops the schedulers of the models.
+    They begin when the schedulers of these models run and those of the others are gone. The first does not count.
     """
     inventory = _inventory(repository, folder, namespaces)
     command = [str(Path(sys.executable).with_name("ansible-playbook")), "-i", str(inventory), "site.yml"]
     timed([*command, "-e", "models_delete=yes"], repository, cluster, folder / f"namespaces-{namespaces}-before.log")
+    _await_schedulers(cluster, namespaces)
     log = folder / f"namespaces-{namespaces}.log"
     seconds = []
     for _ in range(1 + SAMPLES):
@@ -55,6 +61,23 @@ def _run_again(repository: Path, folder: Path, cluster: Cluster, namespaces: int
         if not _NOTHING_CHANGED.search(log.read_text(encoding="utf-8")):
             raise SystemExit(f"a run of an unchanged inventory changed something, see {log}")
     return seconds[1:]
+
+
+def _await_schedulers(cluster: Cluster, wanted: int) -> None:
+    """Returns when there are so many pods of schedulers and all are ready. Raises SystemExit after two minutes."""
+    api = ApiServer.connect(str(cluster.kubeconfig))
+    until = time.monotonic() + SETTLED_SECONDS
+    while time.monotonic() < until:
+        pods = api.list("v1", "Pod", label_selector=_SCHEDULERS)
+        ready = [pod for pod in pods if any(map(_is_ready, pod.get("status", {}).get("conditions", [])))]
+        if len(pods) == len(ready) == wanted:
+            return
+        time.sleep(0.5)
+    raise SystemExit(f"expected {wanted} schedulers that are ready, found {len(ready)} of {len(pods)}")
+
+
+def _is_ready(condition: Mapping[str, str]) -> bool:
+    return condition["type"] == "Ready" and condition["status"] == "True"
 
 
 def _inventory(repository: Path, folder: Path, namespaces: int) -> Path:

@@ -14,6 +14,8 @@ wait_seconds=180s
 apply() { kubectl apply --server-side --field-manager=plain "$@"; }
 crd_set() {
   apply -f "$crds/$1"
+  # Waiting for a condition fails at once while a CRD has none yet.
+  kubectl wait --for=jsonpath='{.status.conditions}' --timeout=$wait_seconds -f "$crds/$1" >/dev/null
   kubectl wait --for=condition=Established --timeout=$wait_seconds -f "$crds/$1"
 }
 release() { helm upgrade --install "$1" "$charts/$1" --namespace "$2" --values "$values/$1.yaml" --disable-openapi-validation; }
