@@ -28,12 +28,19 @@ OF_PLAYBOOKS = frozenset(
 OF_MODELS = frozenset({"models", "model_defaults", "model_profiles", "model_routes", "traffic_groups"})
 
 
+#: Options of ansible-playbook that name tags, and the variables that hold what was given.
+TAG_OPTIONS = {"--tags": "ansible_run_tags", "--skip-tags": "ansible_skip_tags"}
+#: Tags that Ansible itself gives a meaning.
+TAGS_OF_ANSIBLE = ("all", "tagged", "untagged", "always", "never")
+
+
 class ActionModule(PlatformAction):
     """Fails with every mistake of the inventory in one message. Needs a cluster only where the provider is auto."""
 
     ARGUMENTS: ClassVar = {
         "inventories": {"type": "list", "elements": "path"},
         "only": {"type": "list", "elements": "str", "default": []},
+        "tags_known": {"type": "list", "elements": "str", "default": []},
         "writes": {"type": "bool", "default": True},
     }
 
@@ -41,6 +48,10 @@ class ActionModule(PlatformAction):
         from inference_platform import catalog, inventory, paths, platform
         from inference_platform.findings import errors
 
+        if arguments["tags_known"]:
+            layers = [layer["name"] for layer in catalog.load().layers]
+            for option, name in TAG_OPTIONS.items():
+                need_tags(option, self.task_vars[name], arguments["tags_known"], layers)
         sources = inventory.Sources.load(arguments["inventories"] or self.task_vars["ansible_inventory_sources"])
         extra = load_extra_vars(self._loader)
         if stray := extra.get("_raw_params"):
@@ -122,6 +133,21 @@ def in_one_line(plan: Mapping[str, Any], evidence: str, rendered: Any, warnings:
     models = ", ".join(parts) if rendered.models or aside else "no models"
     layers = f"release {plan['release']} for {plan['provider']}{evidence}: {len(plan['layers'])} layers"
     return f"{layers}; {models}; {quantity(warnings, 'warning') if warnings else 'no warnings'}"
+
+
+def need_tags(option: str, given: Iterable[str], known: list[str], layers: list[str]) -> None:
+    """Fails when a tag is none of the playbook. Ansible would run nothing for it, or skip nothing, and call that done.
+
+    option  --tags or --skip-tags
+    known   tags of the playbook; with "layers" among them, the names of the layers are tags too
+    """
+    from inference_platform.schema import close_names, or_list
+
+    known = [*known, *(layers if "layers" in known else [])]
+    for tag in sorted(set(given) - {*known, *TAGS_OF_ANSIBLE}):
+        close = close_names(tag.replace("-", "_"), known)
+        hint = f" Did you mean {close[0]}?" if close else ""
+        raise AnsibleActionFail(f"{option}: expected {or_list(known)}, found {tag}; nothing was done.{hint}")
 
 
 def need_models(names: list[str], rendered: Any) -> None:

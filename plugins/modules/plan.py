@@ -22,6 +22,13 @@ options:
     type: list
     elements: str
     default: []
+  tags_known:
+    description:
+      - Tags that the playbook has. Then it is a mistake when C(--tags) or C(--skip-tags) names another one, which
+        Ansible itself lets pass. With C(layers) among them the name of each layer of the catalogue is one too.
+    type: list
+    elements: str
+    default: []
   writes:
     description: Whether the run may write to a cluster. Without, a pull secret that is not there is a warning.
     type: bool

@@ -111,3 +111,19 @@ def test_a_list_with_a_space_is_explained(folder: Path) -> None:
     run = play(folder, "models.yml", "--tags", "validate", "-e", "only=v1, v2")
     assert run.exit_code == 2
     assert '-e: expected NAME=VALUE, found "v2". Write a list without spaces' in run.text
+
+
+@pytest.mark.parametrize(
+    ("playbook", "option", "tag", "hint"),
+    [
+        ("site.yml", "--tags", "cert-manager", "Did you mean cert_manager?"),
+        ("site.yml", "--skip-tags", "model", "Did you mean models?"),
+        ("models.yml", "--tags", "sail", "expected validate, models, smoke or report"),
+    ],
+)
+def test_a_tag_that_no_task_has_is_a_mistake(folder: Path, playbook: str, option: str, tag: str, hint: str) -> None:
+    """Ansible runs nothing for it, or skips nothing, and calls that a success."""
+    run = play(folder, playbook, option, tag)
+    assert run.exit_code == 2, run
+    assert f"found {tag}; nothing was done." in run.text
+    assert hint in run.text
