@@ -18,7 +18,7 @@ from inference_platform.models.layers import DEFAULTS, POOLS, PROFILES, Layers
 from inference_platform.models.merge import ALTERNATIVES, has, plain
 from inference_platform.models.pipeline import RenderResult
 from inference_platform.models.routes import models_behind, split_of, weight_of
-from inference_platform.models.topology import PREFILL
+from inference_platform.models.topology import PREFILL, workloads
 from inference_platform.schema import KeyPath, or_list
 from inference_platform.sources import Sources, dotted
 
@@ -46,12 +46,16 @@ class Line:
 
 @dataclass(frozen=True)
 class Explanation:
-    """A model: where its entry is, its settings, those of its traffic group, the lines of its objects by title."""
+    """A model: where its entry is, its settings, those of its traffic group, the lines of its objects by title.
+
+    ``presets`` are the configurations from which KServe takes what the service leaves out, the weakest first.
+    """
 
     model: str
     place: str
     settings: tuple[Setting, ...]
     group: tuple[Setting, ...]
+    presets: tuple[str, ...]
     objects: tuple[tuple[str, tuple[Line, ...]], ...]
 
 
@@ -80,6 +84,7 @@ def explain(
         sources.where(path),
         tuple(_settings(entry, written, layers, path, sources)),
         tuple(_group_settings(case, group[0], sources)),
+        tuple(_presets(case)),
         tuple((_title(obj), tuple(_lines(obj, why))) for obj, why in explained),
     )
 
@@ -94,6 +99,8 @@ def as_text(explanation: Explanation) -> str:
     for title, lines in explanation.objects:
         text += ["", f"{title}:"]
         text += _columns([(f"  {line.text}", line.reason) for line in lines])
+    text += ["", "KServe takes what the LLMInferenceService leaves out from these configurations, the strongest last:"]
+    text += [f"  {name}" for name in explanation.presets]
     return "\n".join(text)
 
 
@@ -159,6 +166,18 @@ def _said(place: KeyPath, layers: Layers, sources: Sources) -> str:
         return dotted(place)
     name = layers.pool_at(int(place[1])) if place[0] == POOLS else place[1]
     return _LAYER.get(str(place[0]), "").format(name=name) + position
+
+
+def _presets(case: Case) -> Iterator[str]:
+    """The LLMInferenceServiceConfigs of a model, in the order in which KServe merges them (models.md 2.1 and 2.2)."""
+    service = next(obj for obj in experiments.objects_of(case).values() if obj["kind"] == "LLMInferenceService")
+    router, prefix = service["spec"].get("router", {}), case.platform["serving"]["presets"]["prefix"]
+    if "scheduler" in router and "pool" not in router["scheduler"]:
+        yield f"{prefix}config-llm-scheduler"
+    if "route" in router and "refs" not in router["route"].get("http", {}):
+        yield f"{prefix}config-llm-router-route"
+    yield from (f"{prefix}{workload.preset}" for workload in reversed(workloads(case.entry)))
+    yield from (str(reference["name"]) for reference in service["spec"].get("baseRefs", ()))
 
 
 # ---- traffic ----------------------------------------------------------------------------------------------

@@ -177,6 +177,23 @@ def test_what_a_release_asks_of_every_model_is_named(of: Any) -> None:
     assert found["annotations:"] == "what release 3.4 asks of every model on openshift"
 
 
+def test_the_configurations_below_a_service_are_named_in_the_order_in_which_they_are_merged(of: Any) -> None:
+    prefix = "v3-4-4-kserve-config-llm-"
+    assert of("big").presets == (f"{prefix}scheduler", f"{prefix}router-route", f"{prefix}template")
+    assert of("apart").presets[2:] == (f"{prefix}prefill-template", f"{prefix}decode-template")
+    last = as_text(of("apart")).splitlines()[-1]
+    assert last == f"  {prefix}decode-template"
+
+
+def test_a_service_without_scheduler_and_with_configurations_of_ones_own_has_other_ones_below(
+    aws: dict[str, Any],
+) -> None:
+    entry = {"name": "m", "namespace": "t", "uri": "hf://a/b", "gpu": {"count": 1}, "scheduler": {"enabled": False}}
+    variables = {"models": [{**entry, "router": {"route": "none"}, "base_refs": ["site", "team"]}]}
+    presets = explain("m", render_inventory(variables, aws), variables, aws, Sources()).presets
+    assert presets == ("v3-4-4-kserve-config-llm-template", "site", "team")
+
+
 def test_each_flag_has_its_own_reason(of: Any) -> None:
     found = reasons(of("big"), "LLMInferenceService team/big")
     assert found['"--tensor-parallel-size", "4",'] == "gpu.count"
