@@ -59,10 +59,10 @@ class Reporter:
 
 def _remedy(mistake: SchemaMistake) -> str:
     name = _name(mistake.path)
-    if mistake.kind == schema.UNKNOWN_KEY:
+    if mistake.kind == schema.UNKNOWN_KEY and not mistake.hint:
         if mistake.suggestions:
             return f"Did you mean {schema.or_list(mistake.suggestions)}?"
-        return f"Remove {name}, or correct its name."
+        return f"Remove {name}, or correct its name; docs/reference has all keys."
     if mistake.kind == schema.MISSING_KEY:
         return f"Add {name}."
     if mistake.hint:

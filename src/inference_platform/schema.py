@@ -40,8 +40,12 @@ _TYPE_WORDS = {
     "string": "a text",
 }
 _MOST_KEYS = 4
+#: Parts of an entry that say anew what the entry says: no place for what was written too far out.
+_REPEATED = ("prefill", "override")
 #: Limits that go without saying.
-_SAID_BY_ITSELF = (("minItems", 1), ("maximum", 2**31 - 1))
+_SAID_BY_ITSELF = (("minItems", 1), ("minLength", 1), ("minProperties", 1), ("maximum", 2**31 - 1))
+#: Of more keys than these none are listed.
+_MOST_LISTED = 20
 
 KeyPath = tuple[str | int, ...]
 
@@ -258,17 +262,30 @@ def _types(rule: Mapping[str, Any]) -> set[str]:
 
 
 def _unknown_keys(value: Mapping[str, Any], rule: Mapping[str, Any], path: KeyPath) -> Iterator[SchemaMistake]:
-    known = sorted(rule.get("properties", {}))
+    properties = rule.get("properties", {})
+    known = sorted(properties)
+    listed = f"one of the keys {or_list(known)}" if len(known) <= _MOST_LISTED else f"one of {len(known)} keys"
     for key in value:
-        if key not in known:
-            close = close_names(str(key), known)
-            yield SchemaMistake(
-                UNKNOWN_KEY,
-                (*path, key),
-                f"the key {or_list(close)}" if close else f"one of the keys {or_list(known)}",
-                show(str(key)),
-                close,
-            )
+        if key in properties:
+            continue
+        if inside := _further_in(str(key), properties):
+            hint = f"Move it into {inside.rpartition('.')[0]}."
+            yield SchemaMistake(UNKNOWN_KEY, (*path, key), inside, show(str(key)), hint=hint)
+            continue
+        close = close_names(str(key), known)
+        expected = f"the key {or_list(close)}" if close else listed
+        yield SchemaMistake(UNKNOWN_KEY, (*path, key), expected, show(str(key)), close)
+
+
+def _further_in(key: str, properties: Mapping[str, Any]) -> str:
+    """Where a key belongs that was written one or two levels too far out, as "vllm.max_model_len"; empty if nowhere."""
+    level: list[tuple[tuple[str, ...], Any]] = [((name,), rule) for name, rule in properties.items()]
+    for _ in range(2):
+        level = [((*path, name), inside) for path, rule in level for name, inside in rule.get("properties", {}).items()]
+        found = [".".join(path) for path, _ in level if path[-1] == key and path[0] not in _REPEATED]
+        if len(found) == 1:
+            return found[0]
+    return ""
 
 
 def _expected(schema: Mapping[str, Any], *, every_limit: bool = False) -> str:

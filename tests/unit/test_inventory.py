@@ -74,7 +74,7 @@ def test_an_unknown_key_is_refused_and_the_right_one_proposed(variables):
 
 
 def test_an_unknown_key_that_resembles_nothing_is_to_be_removed(variables):
-    assert only({**variables, "zzzz": 1}).remedy == "Remove zzzz, or correct its name."
+    assert only({**variables, "zzzz": 1}).remedy == "Remove zzzz, or correct its name; docs/reference has all keys."
 
 
 def test_an_unknown_key_of_an_inventory_file_is_found_where_it_is_written(variables, tmp_path, monkeypatch):

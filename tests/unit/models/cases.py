@@ -60,7 +60,16 @@ MODEL_CASES: dict[str, list[Case]] = {
         Case({"namespace": "kube-public"}, "namespace"),
     ],
     "IP-MOD-003": [Case({"uri": "hf://a/b/c"}, "uri", {"uri": "hf://a/b"})],
+    "IP-MOD-034": [
+        Case(
+            {"env": {"HF_TOKEN": "hf_x"}},
+            "env.HF_TOKEN",
+            {"env": {"HF_TOKEN": {"secret": "hub", "key": "token"}, "MAX_TOKENS": "5", "TOKENIZER": "x"}},
+        ),
+        Case({"prefill": {"env": {"VLLM_API_KEY": "x"}}}, "prefill.env.VLLM_API_KEY", {"env": {"VLLM_API_KEY": ""}}),
+    ],
     "IP-MOD-004": [
+        Case({"args": ["--model=/x"]}, "args[0]", {"args": ["--model-impl", "auto"]}),
         Case({"args": ["--port", "80"]}, "args[0]", {"args": ["--portal"]}),
         Case({"env": {"VLLM_ADDITIONAL_ARGS": "-tp 2"}}, "env.VLLM_ADDITIONAL_ARGS"),
         Case(

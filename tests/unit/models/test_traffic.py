@@ -335,6 +335,11 @@ def test_a_group_with_a_wrong_model_is_not_rendered_and_others_are(aws):
     assert [item["metadata"]["name"] for item in result.objects if item["kind"] == "HTTPRoute"] == ["mine"]
 
 
+def test_a_model_of_a_route_that_is_not_there_is_told_with_the_one_that_is_meant(aws):
+    (finding,) = Traffic([ALONE], routes=[route({"backends": [{"model": "alnoe"}]})]).render(aws).findings
+    assert finding.remedy == "Did you mean alone? Correct the name, or name a service or pool."
+
+
 def test_a_route_names_models_services_pools_and_anything_else(aws):
     rule = {
         "name": "all",

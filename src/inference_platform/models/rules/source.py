@@ -27,6 +27,7 @@ _RESERVED_ARGS = {
     "--headless": "the platform sets it",
     "--host": "the platform sets it",
     "--lora-modules": "use lora.adapters",
+    "--model": "use uri",
     "--port": "the platform sets it",
     "--served-model-name": "use served_name",
     "--ssl-": "the platform sets it",
@@ -34,7 +35,9 @@ _RESERVED_ARGS = {
     "-tp": "use gpu.count",
 }
 # Those that only presets give to vLLM; with a command of one's own there is no preset in between.
-_GIVEN_BY_PRESETS = ("--api-server-count", "--headless", "--host", "--port", "--served-model-name", "--ssl-")
+_GIVEN_BY_PRESETS = ("--api-server-count", "--headless", "--host", "--model", "--port", "--served-model-name", "--ssl-")
+
+_NAME_OF_A_SECRET = r"(^|_)(TOKEN|PASSWORD|PASSWD|SECRET|SECRET_KEY|API_KEY|APIKEY)$"
 
 # scheme -> (pattern of what follows, what it should be); models.md 3.7
 _URI_FORMS = {
@@ -94,6 +97,20 @@ def uris_are_complete(subject: Subject) -> Iterator[Objection]:
     pattern, form = _URI_FORMS[scheme]
     if not _compiled(pattern).fullmatch(rest):
         yield Objection(("uri",), form, show(subject.entry["uri"]), f"Write the URI as {form}.")
+
+
+@rule("IP-MOD-034", "Secrets are in Secrets.", severity=WARNING)
+def secrets_are_not_written_down(subject: Subject) -> Iterator[Objection]:
+    """What is in env is in the inventory, in the model and in its pods, for everyone who may read one of them."""
+    for path, settings in _written(subject):
+        for name, value in settings.get("env", {}).items():
+            if isinstance(value, str) and value and _compiled(_NAME_OF_A_SECRET).search(name):
+                yield Objection(
+                    (*path, "env", name),
+                    "a reference to a Secret, as its name tells",
+                    "a text",
+                    f"Write {name}: {{secret: NAME, key: KEY}}; for the token of a model hub, credentials_secret.",
+                )
 
 
 @rule("IP-MOD-004", "No argument that the platform sets itself.", catches=("mistake 3",))

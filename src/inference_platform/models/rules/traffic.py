@@ -13,7 +13,7 @@ from inference_platform.models.rules.engine import INVENTORY, Objection
 from inference_platform.models.rules.registry import rule
 from inference_platform.models.rules.router import MOST_RULES, attempts_fit, is_plain_path
 from inference_platform.models.subjects import Group, Inventory
-from inference_platform.schema import KeyPath
+from inference_platform.schema import KeyPath, close_names, or_list
 
 # Limits of an HTTPRoute (models.md 5.1).
 _MOST_MATCHES_OF_A_ROUTE = 128
@@ -197,11 +197,13 @@ def backends_exist(inventory: Inventory) -> Iterator[Objection]:
             namespace = backend.get("namespace", route["namespace"])
             model = inventory.by_key.get((namespace, backend["model"]))
             if model is None and inventory.is_whole:
+                close = close_names(backend["model"], [name for space, name in inventory.by_key if space == namespace])
+                meant = f"Did you mean {or_list(close)}? " if close else ""
                 yield Objection(
                     (*path, "model"),
                     f"a model of namespace {namespace}",
                     show(backend["model"]),
-                    "Correct the name, or name a service or pool.",
+                    f"{meant}Correct the name, or name a service or pool.",
                 )
             elif model and backend.get("through") == "scheduler" and not has_scheduler(model.entry):
                 yield Objection(
