@@ -374,6 +374,14 @@ def test_a_name_with_a_typo_is_recognised():
     assert "Did you mean azure?" in finding.remedy
 
 
+@pytest.mark.parametrize(
+    ("written", "meant"), [("EKS", "aws"), ("aks", "azure"), ("gke", "gcp"), ("AWS", "aws"), ("ocp", "openshift")]
+)
+def test_a_provider_is_known_by_what_people_call_it(written, meant):
+    (finding,) = refusals(platform_release="3.4", provider=written)
+    assert finding.remedy.endswith(f"Did you mean {meant}?")
+
+
 def test_all_unknown_names_are_told_at_once():
     found = refusals(platform_release="9", provider="mars", distribution="moon")
     assert [finding.code for finding in found] == ["IP-PLT-001", "IP-PLT-002", "IP-PLT-003"]

@@ -102,7 +102,7 @@ def _unknown_names(settings: Mapping[str, Any], catalog: Catalog, report: Report
         if _is_refused(catalog, name, value):
             continue
         if not isinstance(value, (str, int, float)) or str(value) not in known:
-            close = close_names(str(value), known) if isinstance(value, str) else ()
+            close = _meant(value, known) if isinstance(value, str) else ()
             hint = f" Did you mean {or_list(close)}?" if close else ""
             yield report.error(
                 code,
@@ -111,6 +111,13 @@ def _unknown_names(settings: Mapping[str, Any], catalog: Catalog, report: Report
                 show(value),
                 f"Set {name} to {or_list(known)}.{hint}",
             )
+
+
+def _meant(value: str, known: Mapping[str, Any]) -> tuple[str, ...]:
+    """The names that a value could mean: by what else the catalogue says they are called, else those like it."""
+    word = value.lower()
+    called = tuple(name for name, entry in known.items() if word in entry.get("also_called", ()))
+    return called or close_names(word, known)
 
 
 def _is_refused(catalog: Catalog, name: str, value: Any) -> bool:

@@ -304,6 +304,8 @@ def test_an_item_that_is_no_model_is_named_by_its_place(aws):
         ({"scheduler": {"strategy": "prefix-cache"}}, "load_aware, ", "Did you mean prefix_cache?"),
         ({"state": "stop"}, "present, stopped or absent", "Did you mean stopped?"),
         ({"scheduler": {"weights": {"queue": 1}}}, "a plugin of", "Did you mean queue-scorer?"),
+        ({"tensor_parallel_size": 2}, '"parallelism.tensor"', "Write parallelism.tensor."),
+        ({"hf_token": "x"}, '"credentials_secret"', "Write credentials_secret (the name of a Secret with the token)."),
         ({"max_model_len": 4096}, "vllm.max_model_len", "Move it into vllm."),
         ({"memory": "32Gi"}, "resources.memory", "Move it into resources."),
         ({"hostnames": ["a.example.com"]}, "router.hostnames", "Move it into router."),
