@@ -45,9 +45,9 @@ class Content:
 def contents(crds: Path) -> dict[str, Content]:
     """Every chart of the distribution, by name; ``crds`` is the folder with CRDs of the embedded cluster."""
     return {
-        "base": Content("1.27.8", _crds(crds, "istio"), {"defaultRevision": "default"}),
+        "base": Content("1.28.10", _crds(crds, "istio"), {"defaultRevision": "default"}),
         "cert-manager": Content("v1.18.4", _cert_manager(crds), {"crds": {"enabled": False}}),
-        "istiod": Content("1.27.8", _istiod(), {"global": {"configValidation": True}}),
+        "istiod": Content("1.28.10", _istiod(), {"global": {"configValidation": True}}),
         "kserve-llmisvc-crd": Content("v0.17.0", _crds(crds, "kserve-llmisvc"), {}),
         "kserve-llmisvc-resources": Content("v0.17.0", _kserve(crds), {"kserve": {"version": "v0.17.0"}}),
         "kserve-runtime-configs": Content(
