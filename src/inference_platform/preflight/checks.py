@@ -610,6 +610,22 @@ def no_downgrade(scene: Scene) -> Iterator[Objection]:
 _OPERATOR = "rhai-operator"
 
 
+@check("IP-PRE-091", "The software of no other distribution is installed", reads=["deployments"])
+def other_distribution(scene: Scene) -> Iterator[Objection]:
+    """Both bring a controller of KServe, and much else, for the same CRDs."""
+    installed = {(item["metadata"].get("namespace"), item["metadata"]["name"]) for item in scene.seen.of("deployments")}
+    wanted = scene.plan["distribution"]
+    for mark in scene.data["distributions"]:
+        if mark["distribution"] != wanted and (mark["namespace"], mark["name"]) in installed:
+            yield Objection(
+                f"distribution ({wanted})",
+                f"{mark['distribution']}, which is installed",
+                f"{wanted}, and Deployment {mark['namespace']}/{mark['name']}",
+                f"Set distribution: {mark['distribution']}. Two controllers would fight over every model; another "
+                "distribution needs a cluster of its own, or one from which this one was removed.",
+            )
+
+
 # ---- what the cloud manager would do ----------------------------------------------------------------------
 
 

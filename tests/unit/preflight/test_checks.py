@@ -392,6 +392,17 @@ def a_chart_that_is_not_the_pinned_one(world: World) -> None:
     world.seen.charts["lws"] = "expected an archive with sha256 a, found b"
 
 
+@case("IP-PRE-091")
+def the_software_of_red_hat_is_there(world: World) -> None:
+    of_the_community(world)
+    world.add("deployments", deployment("rhai-operator", "redhat-ods-operator", "manager", "operator:v3.4.4"))
+
+
+@case("IP-PRE-091")
+def the_software_of_the_community_is_there(world: World) -> None:
+    world.add("deployments", deployment("llmisvc-controller-manager", "kserve", "manager", "llmisvc:v0.17.0"))
+
+
 def released(name: str, namespace: str, **labels: str) -> dict[str, Any]:
     return named("Secret", f"sh.helm.release.v1.{name}.v1", namespace, labels={"owner": "helm", "name": name, **labels})
 
