@@ -60,11 +60,17 @@ def model(name: str, scheduler: Mapping[str, Any], *, sequences: int, ttft_ms: i
 
 #: Cache events on a port of each pod, as for precise_prefix_cache, whose scorer no picker here has.
 EVENTS_PORT = 5557
-EVENTS = {"enable_kv_cache_events": True, "publisher": "zmq", "endpoint": f"tcp://*:{EVENTS_PORT}"}
-PUBLISHES = {
-    "env": {"POD_IP": {"field": "status.podIP"}, "PYTHONHASHSEED": "42"},
-    "args": ["--kv-events-config", json.dumps({**EVENTS, "topic": f"kv@$(POD_IP):8000@{MODEL}"})],
-}
+#: Or sent to a Service, which a test makes.
+LISTENER, LISTENER_PORT = "listener", 5558
+
+
+def publishes(endpoint: str) -> dict[str, Any]:
+    """What makes a model tell its cache events."""
+    events = {"enable_kv_cache_events": True, "publisher": "zmq", "endpoint": endpoint}
+    return {
+        "env": {"POD_IP": {"field": "status.podIP"}, "PYTHONHASHSEED": "42"},
+        "args": ["--kv-events-config", json.dumps({**events, "topic": f"kv@$(POD_IP):8000@{MODEL}"})],
+    }
 
 
 def version(weight: int) -> dict[str, Any]:
@@ -79,7 +85,7 @@ MODELS = [
         sequences=64,
         ttft_ms=5,
         **version(3),
-        **PUBLISHES,
+        **publishes(f"tcp://*:{EVENTS_PORT}"),
     ),
     model(
         "by-load",
@@ -94,6 +100,7 @@ MODELS = [
         sequences=40,
         ttft_ms=1000,
         replicas=2,
+        **publishes(f"tcp://{LISTENER}.{NAMESPACE}.svc.cluster.local:{LISTENER_PORT}"),
     ),
 ]
 #: Past the scheduler, over the Service: the gateway takes the pods in turn.
@@ -236,6 +243,41 @@ def test_the_pod_that_keeps_a_prompt_says_so_to_whoever_listens(cluster: Embedde
     _, ((name, hashes, parent, tokens, block_size, *_),), _ = msgpack.unpackb(payload)
     assert (name, parent, block_size) == ("BlockStored", None, 16)
     assert len(tokens) == 16 * len(set(hashes)) > 900
+
+
+def test_cache_events_find_a_service_by_its_name(cluster: EmbeddedCluster) -> None:
+    """The Service comes after the servers, and leads to a port of their pods at which the test listens."""
+    addresses = [str(urlsplit(url).hostname) for url in Servers(cluster, "in-bands").pods.values()]
+    service = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": LISTENER, "namespace": NAMESPACE},
+        "spec": {
+            "selector": {"app.kubernetes.io/name": "in-bands", "kserve.io/component": "workload"},
+            "ports": [{"name": "events", "port": LISTENER_PORT}],
+        },
+    }
+    numbers = itertools.count()
+    with zmq.Context() as context, context.socket(zmq.SUB) as socket:
+        socket.setsockopt(zmq.LINGER, 0)
+        socket.subscribe("kv@")
+        for address in addresses:
+            socket.bind(f"tcp://{address}:{LISTENER_PORT}")
+        cluster.do("apply", "-f", "-", stdin=json.dumps(service))
+
+        async def heard(client: Client) -> bool:
+            await client.ask(document(next(numbers), "memo"))
+            return bool(socket.poll(100))
+
+        async def scenario(client: Client) -> None:
+            await client.until("an event", lambda: heard(client), seconds=90)
+
+        try:
+            play(url_of(cluster, "in-bands"), MODEL, scenario)
+            topic = socket.recv_multipart()[0].decode()
+        finally:
+            cluster.do("delete", "service", LISTENER, "--namespace", NAMESPACE)
+    assert topic in {f"kv@{address.replace('127.', '10.', 1)}:8000@{MODEL}" for address in addresses}
 
 
 def hear_all(cluster: EmbeddedCluster, socket: zmq.Socket[bytes], *, pods: int) -> None:
