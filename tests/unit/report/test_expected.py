@@ -35,10 +35,11 @@ def test_the_cloud_manager_is_that_of_the_provider() -> None:
     assert "azure-cloud-manager-operator" in names
 
 
-@pytest.mark.parametrize("release", ["3.4", "3.5"])
+@pytest.mark.parametrize("release", ["3.4", "3.4-community", "3.5"])
 @pytest.mark.parametrize("provider", ["aws", "azure", "coreweave", "gcp", "generic"])
 def test_the_plan_and_the_expectation_agree(plan_for: Callable[..., Any], release: str, provider: str) -> None:
-    plan = plan_for(provider, platform_release=release).to_dict()
+    number, _, distribution = release.partition("-")
+    plan = plan_for(provider, platform_release=number, distribution=distribution or "redhat").to_dict()
     expected = expectations(release, provider)
     assert {entry["name"] for entry in expected["namespaces"]} == set(plan["namespaces"].values())
     assert expected["pull_secret"] == plan["pull_secret"]["name"]
@@ -72,7 +73,7 @@ def test_a_missing_variable_is_named(name: str) -> None:
 @pytest.mark.parametrize(
     ("release", "provider", "message"),
     [
-        ("2.0", "aws", 'PLATFORM_RELEASE: expected one of 3.4, 3.5, found "2.0"'),
+        ("2.0", "aws", 'PLATFORM_RELEASE: expected one of 3.4, 3.5, 3.4-community, found "2.0"'),
         ("3.4", "mars", 'PLATFORM_PROVIDER: expected one of aws, azure, coreweave, gcp, generic, found "mars"'),
     ],
 )
