@@ -9,7 +9,7 @@ from typing import Any
 from ansible import constants, context
 from ansible.playbook.task_include import TaskInclude
 from ansible.plugins.callback import CallbackBase
-from ansible_collections.inference.platform.plugins.plugin_utils import live, preload
+from ansible_collections.inference.platform.plugins.plugin_utils import live, preload, run_lock
 from ansible_collections.inference.platform.plugins.plugin_utils.findings import as_table
 from ansible_collections.inference.platform.plugins.plugin_utils.timeline import SECTIONS, Section
 
@@ -52,6 +52,9 @@ class CallbackModule(CallbackBase):
         _write_lines_at_once()
 
     # -- where the run is -------------------------------------------------------------
+
+    def v2_playbook_on_start(self, playbook: Any) -> None:  # noqa: ARG002
+        run_lock.begin()
 
     def v2_playbook_on_play_start(self, play: Any) -> None:
         if play.check_mode:
@@ -120,6 +123,8 @@ class CallbackModule(CallbackBase):
     # -- the end ----------------------------------------------------------------------
 
     def v2_playbook_on_stats(self, stats: Any) -> None:
+        if trouble := run_lock.end():
+            self._say(trouble, constants.COLOR_WARN)
         self._say("\nPLAY RECAP " + "*" * 69)
         for host in sorted(stats.processed):
             self._say(f"{host:<26} : {_counts(stats.summarize(host))}")

@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
-from ansible_collections.inference.platform.plugins.plugin_utils import preload
+from ansible_collections.inference.platform.plugins.plugin_utils import preload, run_lock
 
 #: Connection arguments of every action that talks to the cluster.
 CONNECTION: dict[str, dict[str, Any]] = {
@@ -70,7 +70,9 @@ class PlatformAction(ActionBase):
         """A client of the cluster named by the connection arguments, with that many connections at most."""
         from inference_platform.cluster.client import Cluster
 
-        return Cluster.connect(arguments["kubeconfig"] or None, arguments["context"] or None, workers=workers)
+        cluster = Cluster.connect(arguments["kubeconfig"] or None, arguments["context"] or None, workers=workers)
+        cluster.guard(run_lock.before_write(cluster, arguments, self.task_vars))
+        return cluster
 
 
 def plain(value: Any) -> Any:

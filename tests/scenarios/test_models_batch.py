@@ -84,7 +84,7 @@ def versions(cluster: EmbeddedCluster) -> dict[str, str]:
 
 def writes(mark: AuditMark) -> list[str]:
     """What the installer wrote since, as "verb last-part-of-the-path"."""
-    found = [request for request in mark.installer_requests() if request.is_write]
+    found = [request for request in mark.installer_requests() if request.is_write and not request.is_of_the_lock]
     return [f"{request.verb} {request.uri.partition('?')[0].rpartition('/')[2]}" for request in found]
 
 

@@ -117,7 +117,7 @@ def test_changed_credentials_reach_every_copy_with_one_write_each(aws: Installat
     run = aws.again("--tags", "namespaces,models", "--diff", variables={"pull_secret_file": str(file)})
     assert run.exit_code == 0, run.output
     assert set(contents(aws).values()) == {changed}
-    writes = [request for request in mark.installer_requests() if request.is_write]
+    writes = [request for request in mark.installer_requests() if request.is_write and not request.is_of_the_lock]
     assert sorted(request.uri.split("?")[0] for request in writes) == sorted(
         f"/api/v1/namespaces/{space}/secrets/{NAME}" for space in copies
     )

@@ -48,6 +48,13 @@ class Request:
         return self.verb in WRITES and not dry_run and self.group != STORES_NOTHING
 
     @property
+    def is_of_the_lock(self) -> bool:
+        """Whether it is about the Lease that a run which writes holds."""
+        return self.resource == "leases" and self.uri.partition("?")[0].endswith(
+            ("/leases", "/leases/inference-platform")
+        )
+
+    @property
     def needs_right_to_write(self) -> bool:
         """Whether the API server asks for a right to change something: for dry runs too."""
         return self.verb in WRITES and self.group != STORES_NOTHING

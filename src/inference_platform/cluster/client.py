@@ -121,6 +121,8 @@ class Cluster:
         self._discovery: Discovery | None = None
         self._discovered_at = 0.0
         self._user_agent = f"inference-platform/{_own_version()}"
+        self._before_write: Callable[[], None] | None = None
+        self._first_write = threading.Lock()
 
     @classmethod
     def connect(cls, kubeconfig: str | None = None, context: str | None = None, *, workers: int = 8) -> Cluster:
@@ -131,6 +133,19 @@ class Cluster:
         cluster = cls(load_kubeconfig(kubeconfig, context), workers=workers)
         cluster.version = cluster.request("GET", "/version", subject="read the server's version", attempts=2)
         return cluster
+
+    # ---- writing ------------------------------------------------------------------------------------------
+
+    def guard(self, before_write: Callable[[], None] | None) -> None:
+        """Has something done before the first write; an error of it is that of the write."""
+        self._before_write = before_write
+
+    def about_to_write(self) -> None:
+        """Says that something is going to be written, by this client or by a program beside it."""
+        with self._first_write:
+            if self._before_write is not None:
+                self._before_write()
+                self._before_write = None
 
     # ---- objects ------------------------------------------------------------------------------------------
 
@@ -273,6 +288,8 @@ class Cluster:
         query = {"fieldManager": manager, "fieldValidation": "Strict", "force": "true" if force else "false"}
         if dry_run:
             query["dryRun"] = "All"
+        if not dry_run:
+            self.about_to_write()
         verb = "try to apply (dry run)" if dry_run else "apply"
         answer: Object = self.request(
             "PATCH",
@@ -291,6 +308,7 @@ class Cluster:
         metadata = obj["metadata"]
         namespace, name = metadata.get("namespace"), metadata["name"]
         resource = self.resource(obj["apiVersion"], obj["kind"])
+        self.about_to_write()
         body: Object = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background"}
         if metadata.get("uid"):
             body["preconditions"] = {"uid": metadata["uid"]}
@@ -306,6 +324,7 @@ class Cluster:
 
     def merge_patch(self, obj: Object, *, manager: str = FIELD_MANAGER) -> Object:
         """JSON merge patch with the whole object: its fields are set, lists replaced, other fields kept."""
+        self.about_to_write()
         metadata = obj["metadata"]
         namespace, name = metadata.get("namespace"), metadata["name"]
         resource = self.resource(obj["apiVersion"], obj["kind"])
@@ -321,6 +340,7 @@ class Cluster:
 
     def patch_status(self, ref: Ref, status: Mapping[str, Any]) -> None:
         """JSON merge patch of the status: its fields are set, or removed where they are None."""
+        self.about_to_write()
         resource = self.resource(ref.api_version, ref.kind)
         self.request(
             "PATCH",
@@ -333,6 +353,7 @@ class Cluster:
 
     def replace(self, obj: Object) -> Object:
         """Writes an object back; a 409 Conflict when it changed since it was read."""
+        self.about_to_write()
         metadata = obj["metadata"]
         resource = self.resource(obj["apiVersion"], obj["kind"])
         namespace, name = metadata.get("namespace"), metadata["name"]

@@ -143,6 +143,7 @@ def install(
         manifest = helm_program.template(program, cluster, release, upgrade=stored is not None)
         refuse_losses(release, old, parse_manifest(manifest, release.namespace, cluster))
     if not check:
+        cluster.about_to_write()
         manifest, result.revision = helm_program.upgrade(program, cluster, release, sleep, adopt=adopt)
     wanted = parse_manifest(manifest, release.namespace, cluster)
     result.changes = _manifest_changes(old, wanted, drift)

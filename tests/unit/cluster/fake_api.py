@@ -175,6 +175,8 @@ class FakeApi:
         if found is None:
             return 404, _status("NotFound", "the server could not find the requested resource"), {}
         (api_version, kind), namespace, name = found
+        if request.method == "POST":
+            return self._create(request.body)
         if not name:
             return 200, self._list(api_version, kind, namespace, request.query), {}
         key = (api_version, kind, namespace, name)
@@ -185,8 +187,17 @@ class FakeApi:
         if request.method == "DELETE":
             return 200, self._forget(key), {}
         if request.method == "PUT":
+            wanted = request.body["metadata"].get("resourceVersion")
+            if wanted not in (None, self.objects[key]["metadata"]["resourceVersion"]):
+                return 409, _status("Conflict", "the object has been modified"), {}
             return 200, self._store(request.body), {}
         return 200, self.objects[key], {}
+
+    def _create(self, obj: dict[str, Any]) -> tuple[int, Any, dict[str, str]]:
+        metadata = obj["metadata"]
+        if (obj["apiVersion"], obj["kind"], metadata.get("namespace", ""), metadata["name"]) in self.objects:
+            return 409, _status("AlreadyExists", f'"{metadata["name"]}" already exists'), {}
+        return 201, self._store(obj), {}
 
     def _patch(self, key: tuple[str, str, str, str], request: Request) -> tuple[int, Any, dict[str, str]]:
         namespace = key[2]
