@@ -41,7 +41,7 @@ def test_another_number_of_replicas_changes_exactly_the_model(as_installed: Inst
     mark = as_installed.audit_mark()
     run = run_on(cluster, inventory=one_replica)
     assert (run.exit_code, run.recap["changed"]) == (0, 1), run.output
-    assert [write.split("?")[0] for write in mark.installer_writes()] == [f"patch {MODEL_PATH}"]
+    assert [write.split("?")[0] for write in mark.platform_writes()] == [f"patch {MODEL_PATH}"]
     assert model(as_installed)["spec"]["replicas"] == 1
     assert untouched(cluster) == others
     wait_for("one serving pod", lambda: len(serving_pods(as_installed)) == 1)

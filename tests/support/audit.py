@@ -91,6 +91,12 @@ class AuditMark:
         """The writes among them, as text: what a run that changes nothing must leave empty."""
         return [str(request) for request in self.installer_requests() if request.is_write]
 
+    def platform_writes(self) -> list[str]:
+        """The writes among them but for the Lease that a run which writes holds."""
+        return [
+            str(request) for request in self.installer_requests() if request.is_write and not request.is_of_the_lock
+        ]
+
     def _requests(self) -> Iterator[Request]:
         with self.log.open(encoding="utf-8") as stream:
             stream.seek(self.offset)

@@ -73,27 +73,28 @@ def take(cluster: Cluster, holder: Holder, *, force: bool = False, now: Now = ut
     force  take it whoever has it
     """
     try:
-        lease = cluster.get(API, "Lease", NAME, NAMESPACE)
-        if lease is None:
-            _write(cluster, "POST", _lease(holder, now()))
-            return True
-        other = _holder(lease)
-        if other == str(holder) and _age(lease, now()) < RENEWED_AFTER:
-            return True
-        if other not in ("", str(holder)) and not force and _is_held(lease, holder, now()):
-            raise RunInProgress(_refusal(lease, other))
-        kept = {"metadata": lease["metadata"]}
-        renewed = _lease(holder, now(), since=_spec(lease, "acquireTime") if other == str(holder) else "")
-        _write(cluster, "PUT", {**renewed, **kept})
+        return _take(cluster, holder, now, force=force)
     except errors.Forbidden:
         return False
     except errors.ApiError as error:
         if error.status != 409:
             raise
-        raise RunInProgress(
-            f"Lease {NAMESPACE}/{NAME}: expected it to be free, found that another run took it at the same moment. "
-            "Nothing more is written. Wait for the end of that run, then run again."
-        ) from None
+    # Somebody was faster; or this run itself, whose answer was lost on the way.
+    return _take(cluster, holder, now, force=False)
+
+
+def _take(cluster: Cluster, holder: Holder, now: Now, *, force: bool) -> bool:
+    lease = cluster.get(API, "Lease", NAME, NAMESPACE)
+    if lease is None:
+        _write(cluster, "POST", _lease(holder, now()))
+        return True
+    other = _holder(lease)
+    if other == str(holder) and _age(lease, now()) < RENEWED_AFTER:
+        return True
+    if other not in ("", str(holder)) and not force and _is_held(lease, holder, now()):
+        raise RunInProgress(_refusal(lease, other))
+    since = _spec(lease, "acquireTime") if other == str(holder) else ""
+    _write(cluster, "PUT", {**_lease(holder, now(), since), "metadata": lease["metadata"]})
     return True
 
 
