@@ -87,3 +87,12 @@ def test_the_mirror_takes_the_place_of_the_repository(
 def test_a_registry_that_does_not_answer_is_named(lock: dict[str, Any], helm: str, tmp_path: Path) -> None:
     with pytest.raises(ReleaseError, match=r"widget 1\.2\.3: expected it at oci://127\.0\.0\.1:1/charts.*mirror"):
         charts.locate({**lock, "repository": "oci://127.0.0.1:1/charts"}, helm, cache=tmp_path / "cache")
+
+
+def test_crds_of_a_chart_are_those_of_its_folder_crds(tmp_path: Path) -> None:
+    assert charts.crds_in(tmp_path) == []
+    (tmp_path / "crds").mkdir()
+    (tmp_path / "crds" / "two.yaml").write_text("kind: A\n---\n---\nkind: B\n")
+    (tmp_path / "crds" / "one.json").write_text('{"kind": "C"}')
+    (tmp_path / "crds" / "README.md").write_text("kind: D")
+    assert charts.crds_in(tmp_path) == [{"kind": "C"}, {"kind": "A"}, {"kind": "B"}]
