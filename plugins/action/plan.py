@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -48,10 +48,7 @@ class ActionModule(PlatformAction):
         from inference_platform import catalog, inventory, paths, platform
         from inference_platform.findings import errors
 
-        if arguments["tags_known"]:
-            layers = [layer["name"] for layer in catalog.load().layers]
-            for option, name in TAG_OPTIONS.items():
-                need_tags(option, self.task_vars[name], arguments["tags_known"], layers)
+        about_tags = list(self._strange_tags(arguments["tags_known"]))
         sources = inventory.Sources.load(arguments["inventories"] or self.task_vars["ansible_inventory_sources"])
         extra = load_extra_vars(self._loader)
         if stray := extra.get("_raw_params"):
@@ -82,9 +79,16 @@ class ActionModule(PlatformAction):
             "platform": plan,
             "settings": {name: value for name, value in complete(settings).items() if name not in OF_MODELS},
             "rendered": handover.put(found.models),
-            "warnings": [str(finding) for finding in findings],
+            "warnings": [*about_tags, *(str(finding) for finding in findings)],
             "msg": in_one_line(plan, evidence, found.models, len(findings)),
         }
+
+    def _strange_tags(self, known: list[str]) -> Iterator[str]:
+        from inference_platform import catalog
+
+        layers = [layer["name"] for layer in catalog.load().layers]
+        for option, name in TAG_OPTIONS.items() if known else ():
+            yield from strange_tags(option, self.task_vars[name], known, layers)
 
     def _detect_provider(self, variables: dict[str, Any]) -> str:
         """Put what the nodes say in place of the provider auto; the evidence as it is told, empty without auto."""
@@ -135,8 +139,11 @@ def in_one_line(plan: Mapping[str, Any], evidence: str, rendered: Any, warnings:
     return f"{layers}; {models}; {quantity(warnings, 'warning') if warnings else 'no warnings'}"
 
 
-def need_tags(option: str, given: Iterable[str], known: list[str], layers: list[str]) -> None:
-    """Fails when a tag is none of the playbook. Ansible would run nothing for it, or skip nothing, and call that done.
+def strange_tags(option: str, given: Iterable[str], known: list[str], layers: list[str]) -> Iterator[str]:
+    """A warning for each tag that is none of the playbook; one that is nearly a tag of it fails the run.
+
+    Ansible would run nothing for it, or skip nothing, and call that done. A playbook that imports this one may have
+    tags of its own.
 
     option  --tags or --skip-tags
     known   tags of the playbook; with "layers" among them, the names of the layers are tags too
@@ -145,9 +152,11 @@ def need_tags(option: str, given: Iterable[str], known: list[str], layers: list[
 
     known = [*known, *(layers if "layers" in known else [])]
     for tag in sorted(set(given) - {*known, *TAGS_OF_ANSIBLE}):
+        found = f"{option}: expected {or_list(known)}, found {tag}."
         close = close_names(tag.replace("-", "_"), known)
-        hint = f" Did you mean {close[0]}?" if close else ""
-        raise AnsibleActionFail(f"{option}: expected {or_list(known)}, found {tag}; nothing was done.{hint}")
+        if close:
+            raise AnsibleActionFail(f"{found} Did you mean {close[0]}?")
+        yield f"{found} No task of this playbook has it."
 
 
 def need_models(names: list[str], rendered: Any) -> None:

@@ -24,8 +24,9 @@ options:
     default: []
   tags_known:
     description:
-      - Tags that the playbook has. Then it is a mistake when C(--tags) or C(--skip-tags) names another one, which
-        Ansible itself lets pass. With C(layers) among them the name of each layer of the catalogue is one too.
+      - Tags that the playbook has. Then C(--tags) and C(--skip-tags) are compared with them, which Ansible does not do.
+        One that is nearly a tag is a mistake, another unknown one a warning. With C(layers) among them the name of each
+        layer of the catalogue is a tag too.
     type: list
     elements: str
     default: []

@@ -65,13 +65,15 @@ def check_role_inputs(roles: Path, given: Mapping[str, Any], where: Callable[[tu
 def check_chart_values(
     catalog: Any, given: Mapping[str, Any], where: Callable[[tuple[str, ...]], str]
 ) -> Iterator[Any]:
-    """A finding for each entry of a layer's values that no release of the layer would get.
+    """A finding for each entry of a layer's values that is no mapping, or that no release of the layer would get.
 
     ``catalog`` is that of the package; ``given`` as for `check_role_inputs`.
     """
     from inference_platform.findings import ERROR, Finding, show
+    from inference_platform.platform.resolve import setting
     from inference_platform.schema import or_list
 
+    distribution = setting(given, "distribution")
     operators = [release.get("olm", {}).get("operators", {}) for release in catalog.releases.values()]
     for layer in catalog.layers:
         name = f"{layer['name']}_values"
@@ -79,15 +81,26 @@ def check_chart_values(
         if not isinstance(values, Mapping):
             continue
         packages = {entry["package"] for known in operators for key, entry in known.items() if key == layer["name"]}
-        releases = [release["name"] for release in layer.get("releases", [])]
-        for release in sorted(values.keys() - {*releases, *packages}):
-            known = or_list([*releases, *sorted(packages)]) or "none, the layer has no release"
+        releases = [
+            release["name"]
+            for release in layer.get("releases", [])
+            if distribution in release.get("when", {}).get("distribution", [distribution])
+        ]
+        for release in sorted(values.keys() - {*releases, *packages}, key=str):
+            known = or_list(list(dict.fromkeys([*releases, *sorted(packages)]))) or "none, the layer has no release"
             yield Finding(
                 LOST_VALUE, ERROR, where((name, release)), f"a release of the layer: {known}", show(release),
                 f"Correct the name, or remove it from {name}.",
             )  # fmt: skip
+        for release, content in values.items():
+            if not isinstance(content, Mapping | None):
+                yield Finding(
+                    WRONG_INPUT, ERROR, where((name, release)), "a mapping of chart values", show(content),
+                    f"Write the values of {release} below it, as in the values.yaml of its chart.",
+                )  # fmt: skip
         for package in sorted(packages & values.keys()):
-            for key in sorted(OF_THE_PLAN.keys() & (values[package] or {}).keys()):
+            content = values[package] if isinstance(values[package], Mapping) else {}
+            for key in sorted(OF_THE_PLAN.keys() & content.keys()):
                 yield Finding(
                     LOST_VALUE, ERROR, where((name, package, key)), OF_THE_PLAN[key], show(values[package][key]),
                     f"Remove {key}; olm_operators takes channel and version of cert_manager and lws.",

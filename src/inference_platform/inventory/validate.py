@@ -144,14 +144,15 @@ def _pull_secret_findings(
 def _unknown_moves(
     settings: Mapping[str, Any], platform: Mapping[str, Any], sources: Sources, report: Reporter
 ) -> Iterator[Finding]:
-    """Names in ``models_move`` that mean no model of the inventory."""
+    """Names in ``models_move`` that mean no model: a mistake where they are like one, else left over and only told."""
     moved = settings.get(MOVE) or []
     known = ids_of(settings, platform, sources) if moved else []
     for index, name in enumerate(moved):
         wrong = unknown([name], known)
         if wrong:
             found, _, hint = wrong.partition(". ")
-            yield report.error(
+            tell = report.error if hint.startswith("Did you mean") else report.warning
+            yield tell(
                 UNKNOWN_MOVE,
                 (MOVE, index),
                 "a model of the inventory, as NAME or NAMESPACE/NAME",

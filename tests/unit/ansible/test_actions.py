@@ -121,6 +121,22 @@ def test_chart_values_that_no_release_would_get_are_found_before_anything_starts
     ]
 
 
+def test_values_that_are_no_mapping_or_of_another_distribution_are_told() -> None:
+    given = {
+        "lws_values": {"lws": "text", 1: {}},
+        "cert_manager_values": {"cert-manager": {}, "openshift-cert-manager-operator": "text"},
+    }
+    found = check_chart_values(load_catalog(), given, lambda path: ".".join(map(str, path)))
+    assert sorted((item.where, item.code) for item in found) == [
+        ("cert_manager_values.cert-manager", "IP-INV-021"),
+        ("cert_manager_values.openshift-cert-manager-operator", "IP-INV-020"),
+        ("lws_values.1", "IP-INV-021"),
+        ("lws_values.lws", "IP-INV-020"),
+    ]
+    mine = {"distribution": "community", "cert_manager_values": {"cert-manager": {}}}
+    assert list(check_chart_values(load_catalog(), mine, ".".join)) == []
+
+
 def test_a_role_input_that_is_named_like_a_setting_is_told_with_it() -> None:
     given = {"models_profiles": {"large": {"gpu": {"count": 8}}}}
     (found,) = check_role_inputs(ROOT / "roles", given, lambda path: path[0])
