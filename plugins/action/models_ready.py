@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from ansible.utils.display import Display
-from ansible_collections.inference.platform.plugins.plugin_utils import handover
+from ansible_collections.inference.platform.plugins.plugin_utils import handover, run_lock
 from ansible_collections.inference.platform.plugins.plugin_utils.live import Waiting
 from ansible_collections.inference.platform.plugins.plugin_utils.platform_action import (
     CONNECTION,
@@ -44,7 +44,12 @@ class ActionModule(PlatformAction):
         cluster, api_version = self.connect(arguments), platform["serving"]["api_version"]
         if self.check:
             return look(model_wait.look(cluster, api_version, targets, around), len(targets))
-        line = Waiting(Display())
+        line, stay = Waiting(Display()), run_lock.while_waiting(cluster)
+
+        def on_progress(progress: Any) -> None:
+            stay()
+            line.say(progress.elapsed, in_one_line(progress))
+
         result = model_wait.wait(
             cluster,
             api_version,
@@ -52,7 +57,7 @@ class ActionModule(PlatformAction):
             around,
             timeout=arguments["timeout_seconds"],
             patience=arguments["patience_seconds"],
-            on_progress=lambda progress: line.say(progress.elapsed, in_one_line(progress)),
+            on_progress=on_progress,
         )
         return {"changed": False, "msg": ready(result, len(targets)), "seconds": dict(result.seconds), "waiting": []}
 

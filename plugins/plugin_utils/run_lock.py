@@ -9,22 +9,24 @@ from __future__ import annotations
 import getpass
 import json
 import os
+import secrets
 import socket
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from ansible import constants
 
-#: Names the process of the run; tasks inherit it. Without it (another callback) no Lease is taken.
+#: The process of the run and its own name; tasks inherit it. Without it (another callback) no Lease is taken.
 VARIABLE = "INFERENCE_PLATFORM_RUN"
 TAKE_OVER = "platform_take_over"
 _YES = ("true", "yes", "1")
 
 
 def begin() -> None:
-    """Says which process the run is."""
-    os.environ[VARIABLE] = str(os.getpid())
+    """Gives the run a name that no other has, and says which process it is."""
+    os.environ[VARIABLE] = f"{os.getpid()} {secrets.token_hex(4)}"
 
 
 def before_write(cluster: Any, arguments: Mapping[str, Any], variables: Mapping[str, Any]) -> Callable[[], None] | None:
@@ -32,44 +34,61 @@ def before_write(cluster: Any, arguments: Mapping[str, Any], variables: Mapping[
 
     ``arguments`` are those of the connection, ``variables`` those of the task.
     """
-    process = os.environ.get(VARIABLE)
-    if process is None:
+    run = os.environ.get(VARIABLE)
+    if run is None:
         return None
 
     def take() -> None:
         from inference_platform.cluster import run_lock
 
         force = str(variables.get(TAKE_OVER, "")).lower() in _YES
-        if run_lock.take(cluster, _holder(process), force=force):
+        if run_lock.take(cluster, _holder(run), force=force):
             connection = {name: arguments.get(name) for name in ("kubeconfig", "context")}
-            _note(process).write_text(json.dumps(connection), encoding="utf-8")
+            _note(run).write_text(json.dumps(connection), encoding="utf-8")
 
     return take
 
 
+def while_waiting(cluster: Any) -> Callable[[], None]:
+    """What renews the Lease of this run from time to time, called as often as one likes; takes none."""
+    run, last = os.environ.get(VARIABLE), time.monotonic()
+
+    def renew() -> None:
+        nonlocal last
+        from inference_platform.cluster import run_lock
+
+        if run is None or time.monotonic() - last < run_lock.RENEWED_AFTER or not _note(run).is_file():
+            return
+        last = time.monotonic()
+        run_lock.take(cluster, _holder(run))
+
+    return renew
+
+
 def end() -> str:
     """Gives the Lease back if the run took one; what went wrong with that, else nothing."""
-    process = os.environ.pop(VARIABLE, None)
-    if process is None or not _note(process).is_file():
+    run = os.environ.pop(VARIABLE, None)
+    if run is None or not _note(run).is_file():
         return ""
     from inference_platform.cluster import run_lock
     from inference_platform.cluster.client import Cluster
     from inference_platform.cluster.errors import ClusterError
 
-    connection = json.loads(_note(process).read_text(encoding="utf-8"))
-    _note(process).unlink()
+    connection = json.loads(_note(run).read_text(encoding="utf-8"))
+    _note(run).unlink()
     try:
         cluster = Cluster.connect(connection["kubeconfig"] or None, connection["context"] or None)
-        run_lock.give_back(cluster, _holder(process))
+        run_lock.give_back(cluster, _holder(run))
     except ClusterError as error:
         return f"The Lease of this run was not given back: {error}"
     return ""
 
 
-def _holder(process: str) -> Any:
-    from inference_platform.cluster.run_lock import Holder
+def _holder(run: str) -> Any:
+    from inference_platform.cluster.run_lock import Holder, process_space
 
-    return Holder(_user(), socket.gethostname(), int(process))
+    process, name = run.split()
+    return Holder(_user(), socket.gethostname(), int(process), name, process_space())
 
 
 def _user() -> str:
@@ -80,6 +99,6 @@ def _user() -> str:
         return str(os.getuid())
 
 
-def _note(process: str) -> Path:
+def _note(run: str) -> Path:
     """A file in the folder that Ansible makes for a run and removes at its end."""
-    return Path(constants.DEFAULT_LOCAL_TMP) / f"lease-{process}.json"
+    return Path(constants.DEFAULT_LOCAL_TMP) / f"lease-{run.replace(' ', '-')}.json"

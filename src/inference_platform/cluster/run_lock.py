@@ -1,16 +1,18 @@
 """One run at a time changes a cluster: a Lease that the first write of a run takes and its end gives back.
 
-A run that changes nothing takes no Lease.  A killed run cannot give its Lease back: on the same machine the next run
-sees that its process is gone and takes it; from another machine it can be taken after `SECONDS` without a write, or
-on purpose.  Who has no right to Leases in `NAMESPACE` works without.
+A run that changes nothing takes no Lease.  A killed run cannot give its Lease back: among the same processes (same
+machine, not started anew, same container) the next run sees that its process is gone and takes it; from elsewhere it
+can be taken after `SECONDS` without a write, or on purpose.  Who has no right to Leases in `NAMESPACE` works without.
 """
 
 from __future__ import annotations
 
 import datetime
 import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from inference_platform.cluster import errors
@@ -23,6 +25,10 @@ NAMESPACE, NAME = "kube-system", "inference-platform"
 SECONDS = 900
 #: A Lease of one's own that is older is renewed with the next write.
 RENEWED_AFTER = 60
+#: Says where the process of the holder can be looked for (`process_space`).
+SPACE = "inference-platform.io/process-space"
+
+_HOLDER = re.compile(r"(.*)@(\S*) (\d+) (\w+)")
 
 Now = Callable[[], datetime.datetime]
 
@@ -33,25 +39,30 @@ class RunInProgress(errors.ClusterError):
 
 @dataclass(frozen=True)
 class Holder:
-    """A run: who started it, on which machine, as which process."""
+    """A run: who started it, on which machine, as which process.
+
+    run    a name that no other run has; processes of two containers may have one number
+    space  where the number of the process means something (`process_space`), "" when that is not known
+    """
 
     user: str
     host: str
     process: int
+    run: str
+    space: str = ""
 
     def __str__(self) -> str:
-        return f"{self.user}@{self.host} {self.process}"
+        return f"{self.user}@{self.host} {self.process} {self.run}"
 
     @classmethod
-    def parse(cls, text: str) -> Holder | None:
+    def parse(cls, text: str, space: str) -> Holder | None:
         """The holder in a Lease; None when somebody else's program wrote it."""
-        name, _, process = text.rpartition(" ")
-        user, at, host = name.rpartition("@")
-        return cls(user, host, int(process)) if at and process.isdigit() else None
+        match = _HOLDER.fullmatch(text)
+        return cls(match[1], match[2], int(match[3]), match[4], space) if match else None
 
     def is_gone(self, seen_from: Holder) -> bool:
-        """Whether the run has ended, as far as one can see from another run: only on the same machine."""
-        if self.host != seen_from.host:
+        """Whether the run has ended, as far as another run can see: only among the same processes."""
+        if not self.space or (self.host, self.space) != (seen_from.host, seen_from.space):
             return False
         try:
             os.kill(self.process, 0)
@@ -60,6 +71,15 @@ class Holder:
         except PermissionError:
             return False
         return False
+
+
+def process_space(proc: Path = Path("/proc")) -> str:
+    """Names the start of the machine and the namespace of processes in it; "" where Linux does not say."""
+    try:
+        boot = (proc / "sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
+        return f"{boot} {os.readlink(proc / 'self/ns/pid')}"
+    except OSError:
+        return ""
 
 
 def utc() -> datetime.datetime:
@@ -94,7 +114,10 @@ def _take(cluster: Cluster, holder: Holder, now: Now, *, force: bool) -> bool:
     if other not in ("", str(holder)) and not force and _is_held(lease, holder, now()):
         raise RunInProgress(_refusal(lease, other))
     since = _spec(lease, "acquireTime") if other == str(holder) else ""
-    _write(cluster, "PUT", {**_lease(holder, now(), since), "metadata": lease["metadata"]})
+    renewed = _lease(holder, now(), since)
+    annotations = {**_annotations(lease), **_annotations(renewed)}
+    renewed["metadata"] = {**lease["metadata"], "annotations": annotations}
+    _write(cluster, "PUT", renewed)
     return True
 
 
@@ -106,7 +129,7 @@ def give_back(cluster: Cluster, holder: Holder) -> None:
 
 
 def _is_held(lease: Object, holder: Holder, now: datetime.datetime) -> bool:
-    other = Holder.parse(_holder(lease))
+    other = Holder.parse(_holder(lease), _annotations(lease).get(SPACE, ""))
     return _age(lease, now) < SECONDS and not (other is not None and other.is_gone(holder))
 
 
@@ -128,7 +151,7 @@ def _lease(holder: Holder, now: datetime.datetime, since: str = "") -> Object:
         "renewTime": moment,
     }
     labels = {"app.kubernetes.io/managed-by": "inference-platform", "app.kubernetes.io/part-of": "inference-platform"}
-    metadata = {"name": NAME, "namespace": NAMESPACE, "labels": labels}
+    metadata = {"name": NAME, "namespace": NAMESPACE, "labels": labels, "annotations": {SPACE: holder.space}}
     return {"apiVersion": API, "kind": "Lease", "metadata": metadata, "spec": spec}
 
 
@@ -139,6 +162,10 @@ def _write(cluster: Cluster, method: str, lease: Object) -> None:
 
 def _holder(lease: Object) -> str:
     return _spec(lease, "holderIdentity")
+
+
+def _annotations(lease: Object) -> dict[str, str]:
+    return lease["metadata"].get("annotations") or {}
 
 
 def _spec(lease: Object, key: str) -> str:
