@@ -38,5 +38,6 @@ def written_without_asking(before: AuditMark, settings: dict[str, Any]) -> list[
         for request in before.installer_requests()
         if request.needs_right_to_write
         and PREFLIGHT not in request.uri
+        and not request.is_of_the_lock
         and (request.group, request.resource, request.verb) not in asked
     ]

@@ -54,7 +54,8 @@ def needed(
     ours = {layer["name"] for layer in plan["layers"] if layer["ownership"] == "managed"}
     names = {kind for _, kind in written.kinds}
     for rule in rules["others"]:
-        if rule.get("layer") in ours or rule.get("with") in names:
+        is_for_us = rule.get("distribution", plan["distribution"]) == plan["distribution"]
+        if is_for_us and (rule.get("layer") in ours or rule.get("with") in names):
             found.update(_rights(_kind_of(rule), rule["verbs"]))
     return sorted(found)
 

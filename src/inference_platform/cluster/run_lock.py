@@ -21,6 +21,8 @@ from inference_platform.cluster.objects import Object
 
 API = "coordination.k8s.io/v1"
 NAMESPACE, NAME = "kube-system", "inference-platform"
+#: What a run does with it.
+VERBS = ("get", "create", "update", "delete")
 #: A Lease that was not renewed for so long is nobody's: more than a layer may take by default without a write.
 SECONDS = 900
 #: A Lease of one's own that is older is renewed with the next write.

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from inference_platform.cluster import charts as published
-from inference_platform.cluster import crds, errors, secrets
+from inference_platform.cluster import crds, errors, run_lock, secrets
 from inference_platform.cluster import helm as helm_program
 from inference_platform.cluster.client import Cluster
 from inference_platform.cluster.objects import Object, differences, stamp_of
@@ -184,21 +184,26 @@ def _model_of(pod: Object) -> tuple[str, str] | None:
 
 
 def ask_for_rights(cluster: Cluster, seen: Snapshot, rights: Iterable[Right]) -> None:
-    """Notes which rights the user lacks; one question when the user is a cluster-admin."""
+    """Notes which rights the user lacks, and whether that to the Lease; one question when he is a cluster-admin."""
     wanted = list(rights)
     if not wanted or _may(cluster, ("*", "*", "*")):
         return
     with ThreadPoolExecutor(max_workers=cluster.workers) as pool:
         allowed = pool.map(lambda right: _may(cluster, right), wanted)
         seen.denied += [right for right, yes in zip(wanted, allowed, strict=True) if not yes]
+        group = run_lock.API.partition("/")[0]
+        of_lease = pool.map(lambda verb: _may(cluster, (group, "leases", verb), run_lock.NAMESPACE), run_lock.VERBS)
+        seen.denied_lease += [verb for verb, yes in zip(run_lock.VERBS, of_lease, strict=True) if not yes]
 
 
-def _may(cluster: Cluster, right: Right) -> bool:
+def _may(cluster: Cluster, right: Right, namespace: str = "") -> bool:
+    """Whether the user has a right in a namespace, or everywhere."""
     group, resource, verb = right
+    where = {"namespace": namespace} if namespace else {}
     review = {
         "apiVersion": "authorization.k8s.io/v1",
         "kind": "SelfSubjectAccessReview",
-        "spec": {"resourceAttributes": {"group": group, "resource": resource, "verb": verb}},
+        "spec": {"resourceAttributes": {"group": group, "resource": resource, "verb": verb, **where}},
     }
     path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
     answer = cluster.request("POST", path, body=review, subject="ask for the rights of this user")

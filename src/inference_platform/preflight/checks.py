@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from inference_platform.cluster import run_lock
 from inference_platform.cluster.immutable import group_size
 from inference_platform.cluster.objects import Object, quantity
 from inference_platform.findings import ERROR, WARNING
@@ -175,6 +176,18 @@ def rights(scene: Scene) -> Iterator[Objection]:
             f"no right to {', '.join(texts)}",
             "Use a context with cluster-admin, or have it granted: `kubectl create clusterrolebinding NAME "
             "--clusterrole cluster-admin --user USER`.",
+        )
+
+
+@check("IP-PRE-009", "Two runs cannot change the cluster at the same time", severity=WARNING)
+def lease(scene: Scene) -> Iterator[Objection]:
+    if scene.seen.denied_lease:
+        yield Objection(
+            scene.seen.access,
+            f"the right to {'/'.join(run_lock.VERBS)} leases.coordination.k8s.io in {run_lock.NAMESPACE}",
+            f"no right to {'/'.join(scene.seen.denied_lease)}",
+            f"Have it granted by a Role in {run_lock.NAMESPACE}. Without it, see to it that nobody else runs at the same "
+            "time.",
         )
 
 

@@ -34,6 +34,7 @@ class Snapshot:
     unseen    parts that the user may not read -> the server's words
     backends  (namespace, name) of Services behind webhooks -> what is wrong with them, "" when nothing is
     denied    rights (group, resource, verb) that the user lacks
+    denied_lease  verbs that the user lacks on the Lease of a run
     refusals  dry runs that were not admitted
     dropped   CRD -> versions in which objects are stored and which the CRD of the plan no longer has
     conflicts CRD -> managers whose fields the CRD of the plan would change
@@ -49,6 +50,7 @@ class Snapshot:
     unseen: dict[str, str] = field(default_factory=dict)
     backends: dict[tuple[str, str], str] = field(default_factory=dict)
     denied: list[tuple[str, str, str]] = field(default_factory=list)
+    denied_lease: list[str] = field(default_factory=list)
     refusals: list[Refusal] = field(default_factory=list)
     dropped: dict[str, list[str]] = field(default_factory=dict)
     conflicts: dict[str, list[str]] = field(default_factory=dict)

@@ -77,6 +77,17 @@ def test_what_somebody_else_has_installed_needs_no_right() -> None:
     assert verbs(asked, "operator.openshift.io", "certmanagers") == set()
 
 
+def test_the_lease_is_no_right_without_which_a_run_is_refused() -> None:
+    assert verbs(asked_for(settings_of("generic")), "coordination.k8s.io", "leases") == set()
+
+
+def test_what_only_one_distribution_writes_is_asked_for_there_alone() -> None:
+    of_community = asked_for(settings_of("generic") | {"distribution": "community"})
+    assert verbs(of_community, "operator.openshift.io", "certmanagers") == set()
+    assert verbs(of_community, "apps", "deployments") == WRITE | {"delete"}
+    assert verbs(asked_for(settings_of("generic")), "operator.openshift.io", "certmanagers") == WRITE
+
+
 def test_roles_are_given_with_the_rights_to_do_so() -> None:
     asked = asked_for(settings_of("generic"))
     assert verbs(asked, "rbac.authorization.k8s.io", "clusterroles") == WRITE | {"delete", "escalate", "bind"}

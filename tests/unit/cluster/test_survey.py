@@ -72,6 +72,18 @@ def test_missing_rights_are_noted_together(api: FakeApi, cluster: Cluster) -> No
     assert seen.denied == [NAMESPACE, DEPLOYMENT]
 
 
+def test_the_right_to_the_lease_is_asked_for_in_its_namespace_and_noted_apart(api: FakeApi, cluster: Cluster) -> None:
+    answer_reviews(api, False, True, False, False, False, False)
+    seen = Snapshot()
+    survey.ask_for_rights(cluster, seen, [NAMESPACE])
+    asked = [request.body["spec"]["resourceAttributes"] for request in api.requests][2:]
+    assert {(item["group"], item["resource"], item["namespace"]) for item in asked} == {
+        ("coordination.k8s.io", "leases", "kube-system")
+    }
+    assert seen.denied == []
+    assert seen.denied_lease == ["get", "create", "update", "delete"]
+
+
 @pytest.mark.parametrize(
     ("status", "words", "refused"),
     [

@@ -212,6 +212,11 @@ def a_right_is_missing(world: World) -> None:
     world.seen.denied.append(("apps", "deployments", "create"))
 
 
+@case("IP-PRE-009", "warning")
+def no_right_to_the_lease(world: World) -> None:
+    world.seen.denied_lease.append("create")
+
+
 @case("IP-PRE-005")
 def no_helm(world: World) -> None:
     world.seen.helm = ("none", "Install it.")
