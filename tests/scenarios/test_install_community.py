@@ -8,13 +8,16 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
+from inference_platform.catalog.load import load, of_distribution
 from tests.scenarios.conftest import Installation, Start, install_sample, on_embedded_cluster
 from tests.scenarios.test_install_on_aws import condition, model
 from tests.support import published_charts
 from tests.support.audit import AuditMark
+from tests.support.clusters import EmbeddedCluster
 from tests.support.oci_registry import Registry, running_registry
 from tests.support.playbook import Project
 
@@ -51,25 +54,44 @@ class Community:
     written: list[str]
 
 
+#: Inventory and nodes of the other providers that the catalogue has this distribution for.
+ELSEWHERE = (("eks", "aws"), ("aks", "azure"), ("coreweave", "coreweave"), ("generic", "generic"))
+
+
+def publish(cluster: EmbeddedCluster, registry: Registry, folder: Path) -> tuple[dict[str, object], dict[str, str]]:
+    """Pushes the charts; what the inventory says of them, and their sha256."""
+    charts = published_charts.write(folder / "charts", cluster.tools / "crds")
+    pins = published_charts.push(charts, str(cluster.tools / "bin" / "helm"), registry)
+    settings: dict[str, object] = {
+        "distribution": "community",
+        "platform_chart_mirror": registry.oci("charts"),
+        "platform_chart_cache": str(folder / "cache"),
+        # The gateways of the embedded cluster speak TLS to models, as Red Hat's do; these presets serve HTTP.
+        "models_smoke": False,
+    }
+    return settings, pins
+
+
 @pytest.fixture(scope="module")
 def community(start_cluster: Start, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Community]:
     folder = tmp_path_factory.mktemp("community")
     with start_cluster("community", "gcp") as cluster, running_registry() as registry:
-        charts = published_charts.write(folder / "charts", cluster.tools / "crds")
-        pins = published_charts.push(charts, str(cluster.tools / "bin" / "helm"), registry)
-        settings: dict[str, object] = {
-            "distribution": "community",
-            "platform_chart_mirror": registry.oci("charts"),
-            "platform_chart_cache": str(folder / "cache"),
-            # The gateways of the embedded cluster speak TLS to models, as Red Hat's do; these presets serve HTTP.
-            "models_smoke": False,
-        }
+        settings, pins = publish(cluster, registry, folder)
         mark = AuditMark.now(cluster.paths.audit_log)
         wrong = on_embedded_cluster(cluster) | settings | {"chart_sha256": {**pins, "lws": "0" * 64}}
         run = Project().play("-i", "inventories/gke", "site.yml", cluster=cluster.paths.name, variables=wrong)
         written = [str(write) for write in mark.installer_writes()]
         made = install_sample(cluster, "gke", folder / "installed", chart_sha256=pins, **settings)
         yield Community(made, registry, run.text, written)
+
+
+def deployments(made: Installation) -> dict[str, int | None]:
+    """Ready replicas by namespace/name, in the namespaces of the platform."""
+    return {
+        f"{item['metadata']['namespace']}/{item['metadata']['name']}": item["status"].get("readyReplicas")
+        for item in made.cluster.objects("deployments")
+        if item["metadata"]["namespace"] in {name.partition("/")[0] for name in DEPLOYMENTS}
+    }
 
 
 def test_a_chart_that_is_not_the_pinned_one_is_refused_before_any_write(community: Community) -> None:
@@ -88,13 +110,7 @@ def test_a_chart_that_nobody_pinned_is_refused_before_any_write(community: Commu
 
 
 def test_exactly_the_deployments_of_the_projects_are_ready(community: Community) -> None:
-    found = community.installation.cluster.objects("deployments")
-    ready = {
-        f"{item['metadata']['namespace']}/{item['metadata']['name']}": item["status"].get("readyReplicas")
-        for item in found
-        if item["metadata"]["namespace"] in {name.partition("/")[0] for name in DEPLOYMENTS}
-    }
-    assert ready == dict.fromkeys(DEPLOYMENTS, 1)
+    assert deployments(community.installation) == dict.fromkeys(DEPLOYMENTS, 1)
 
 
 def test_no_pod_of_the_platform_runs_an_image_of_red_hat_and_no_pull_secret_is_made(community: Community) -> None:
@@ -139,3 +155,24 @@ def test_a_second_run_changes_nothing_and_sends_no_write(community: Community) -
     assert (run.exit_code, run.recap["changed"]) == (0, 0), run.output
     assert mark.installer_writes() == []
     assert community.registry.requests[asked:] == [], "charts come from the cache"
+
+
+def test_every_provider_of_the_distribution_is_tried() -> None:
+    releases = [item for item in load().releases.values() if "community" in item["distributions"]]
+    providers = {name for item in releases for name in of_distribution(item, "community")["providers"]}
+    assert providers == {"gcp", *(name for _, name in ELSEWHERE)}
+
+
+@pytest.mark.parametrize(("inventory", "flavour"), ELSEWHERE)
+def test_it_is_installed_on_every_provider_and_again_without_a_change(
+    start_cluster: Start, tmp_path: Path, inventory: str, flavour: str
+) -> None:
+    with start_cluster(f"community-{inventory}", flavour) as cluster, running_registry() as registry:
+        settings, pins = publish(cluster, registry, tmp_path)
+        made = install_sample(cluster, inventory, tmp_path / "installed", chart_sha256=pins, **settings)
+        assert deployments(made) == dict.fromkeys(DEPLOYMENTS, 1)
+        assert condition(model(made), "Ready") == "True"
+        mark = made.audit_mark()
+        run = made.again()
+        assert (run.exit_code, run.recap["changed"]) == (0, 0), run.output
+        assert mark.installer_writes() == []
