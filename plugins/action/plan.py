@@ -177,11 +177,15 @@ def without_need_of_credentials(findings: Iterable[Any]) -> list[Any]:
 
 
 def complete(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """All settings of the inventory schema: what the user set, else the default, else None."""
+    """All settings of the inventory schema: what the user set, else the default, else None.
+
+    The file of the pull secret may be that of the environment, where one is made anyway.
+    """
+    from inference_platform.catalog import load
     from inference_platform.inventory.pull_secret import VARIABLE, pull_secret_path
-    from inference_platform.platform.resolve import setting
+    from inference_platform.platform.resolve import needs_pull_secret, setting
     from inference_platform.schema import load_schema
 
     every = {name: setting(settings, name) for name in load_schema("inventory")["properties"]}
-    path = pull_secret_path(settings, os.environ)
+    path = pull_secret_path(settings, os.environ) if needs_pull_secret(settings, load()) else None
     return {**every, VARIABLE: str(path) if path else None}

@@ -64,6 +64,7 @@ def publish(cluster: EmbeddedCluster, registry: Registry, folder: Path) -> tuple
     pins = published_charts.push(charts, str(cluster.tools / "bin" / "helm"), registry)
     settings: dict[str, object] = {
         "distribution": "community",
+        "pull_secret_file": "",
         "platform_chart_mirror": registry.oci("charts"),
         "platform_chart_cache": str(folder / "cache"),
         # The gateways of the embedded cluster speak TLS to models, as Red Hat's do; these presets serve HTTP.

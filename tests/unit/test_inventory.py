@@ -302,6 +302,17 @@ def test_with_a_mirror_the_credentials_are_those_of_the_mirror(variables, pull_s
     assert validate(variables) == []
 
 
+def test_images_that_anybody_may_pull_need_no_pull_secret_but_one_that_is_named_is_looked_at(variables, pull_secret):
+    variables |= {"distribution": "community", "provider": "generic"}
+    assert found(variables) == [], "credentials of any registry"
+    variables["platform_image_registry"] = "mirror.example.com"
+    assert only(variables).code == "IP-INV-013"
+    pull_secret.write_text("none")
+    assert only(variables).code == "IP-INV-012"
+    del variables["pull_secret_file"]
+    assert found(variables) == []
+
+
 def test_a_mirror_has_no_scheme(variables):
     variables["platform_image_registry"] = "https://mirror.example.com"
     found = [finding for finding in validate(variables) if "platform_image_registry" in finding.where]

@@ -499,6 +499,25 @@ def test_a_distribution_or_provider_that_the_release_lacks_is_refused(catalog):
 # Charts and images of the projects themselves -------------------------------------------
 
 
+@pytest.mark.parametrize(
+    "source", [{"pull_secret_file": "/auth.json"}, {"pull_secret_from": {"namespace": "vault", "name": "registry"}}]
+)
+def test_a_pull_secret_that_the_inventory_names_reaches_every_chart_of_others_that_runs_pods(plan_for, source):
+    plan = plan_for("generic", distribution="community", platform_image_registry="mirror.example.com/a", **source)
+    name = "rhai-pull-secret"
+    assert plan.pull_secret == {"name": name, "namespaces": ["cert-manager", "istio-system", "kserve", "lws-system"]}
+    assert plan.serving["pull_secret"] == name
+    assert [check["namespace"] for check in plan.gates["namespaces"] if check.get("kind") == "Secret"] == [
+        *plan.pull_secret["namespaces"]
+    ]
+    values = {release.name: release.values for layer in plan.layers for release in layer.releases if release.published}
+    assert values["cert-manager"]["global"]["imagePullSecrets"] == [{"name": name}]
+    assert values["istiod"]["global"]["imagePullSecrets"] == [name]
+    assert values["lws"]["imagePullSecrets"] == [{"name": name}]
+    controller = values["kserve-llmisvc-resources"]["kserve"]["llmisvc"]["controller"]
+    assert controller["imagePullSecrets"] == [name]
+
+
 def test_community_has_neither_an_operator_of_the_platform_nor_a_cloud_manager_nor_a_pull_secret(plan_for):
     plan = plan_for("aws", distribution="community")
     assert (plan.engine, plan.engine_line, plan.pull_secret) == (None, None, {"name": None, "namespaces": []})
@@ -533,7 +552,10 @@ def test_community_installs_published_charts_by_version_with_values_of_the_catal
         "kserve-runtime-configs",
     ]
     lws = releases["lws"]
-    assert lws.values == {"image": {"manager": {"repository": "registry.k8s.io/lws/lws", "tag": "v0.8.0"}}}
+    assert lws.values == {
+        "image": {"manager": {"repository": "registry.k8s.io/lws/lws", "tag": "v0.8.0"}},
+        "imagePullSecrets": [],
+    }
     assert (lws.published["repository"], lws.published["version"]) == ("oci://registry.k8s.io/lws/charts", "0.8.0")
     gateway = releases["kserve-llmisvc-resources"].values["kserve"]["controller"]["gateway"]["ingressGateway"]
     assert gateway["kserveGateway"] == "kserve/inference-gateway"

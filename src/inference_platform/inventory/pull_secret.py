@@ -45,6 +45,8 @@ def check_pull_secret(
 ) -> Iterator[Finding]:
     """Findings about the pull secret file: it exists, is a Docker config, and knows ``registry`` (host[:port][/path]).
 
+    registry  "": any will do
+
     Where ``anonymous`` pulls may do, as in a mirror of the site, missing credentials are a warning.
     """
     path = pull_secret_path(variables, environ)
@@ -96,9 +98,9 @@ def _check_content(text: str, path: Path | str, registry: str, report: Reporter,
             (VARIABLE,),
             'JSON of the form {"auths": {"<registry>": {"auth": "<base64>"}}}',
             f'"{path}" with something else',
-            f"Write it with: podman login --authfile FILE {registry}",
+            f"Write it with: podman login --authfile FILE {registry or 'REGISTRY'}",
         )
-    elif not knows(auths, registry):
+    elif registry and not knows(auths, registry):
         yield (report.warning if anonymous else report.error)(
             NO_CREDENTIALS,
             (VARIABLE,),

@@ -15,7 +15,7 @@ from inference_platform.inventory.role_inputs import role_inputs
 from inference_platform.models.choice import unknown
 from inference_platform.models.layers import POOLS
 from inference_platform.models.pipeline import RenderResult, check_schema, ids_of, render_inventory
-from inference_platform.platform.resolve import OLM, check_settings, resolve, route_of, setting
+from inference_platform.platform.resolve import check_settings, needs_pull_secret, resolve, setting
 from inference_platform.problems import Reporter
 from inference_platform.schema import SchemaMistake
 from inference_platform.sources import Sources
@@ -132,10 +132,10 @@ def _pull_secret_findings(
     report: Reporter,
     environ: Mapping[str, str] | None,
 ) -> list[Finding]:
-    distribution = catalog.distributions.get(str(setting(settings, "distribution")), {})
-    registry = distribution.get("pull_secret_registry")
-    if registry is None or route_of(catalog, str(setting(settings, "provider"))) == OLM:
+    if not needs_pull_secret(settings, catalog):
         return []
+    distribution = catalog.distributions.get(str(setting(settings, "distribution")), {})
+    registry = str(distribution.get("pull_secret_registry", ""))
     mirror = str(setting(settings, "platform_image_registry") or "").rstrip("/")
     where = os.environ if environ is None else environ
     return list(check_pull_secret(settings, where, mirror or registry, report, anonymous=bool(mirror)))

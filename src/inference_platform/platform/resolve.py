@@ -50,6 +50,7 @@ class _Choice:
     capacity: list[dict[str, Any]]
     operators: dict[str, dict[str, Any]]
     chart_sha256: dict[str, str]
+    pull_secret: str | None
 
     @property
     def line(self) -> dict[str, Any]:
@@ -278,6 +279,7 @@ def _choose(settings: Mapping[str, Any], catalog: Catalog) -> _Choice:
         operators=dict(setting(settings, "olm_operators")),
         capacity=pools.objects_of(settings, gateway.complete(settings.get("gateway") or {})["namespace_labels"]),
         chart_sha256=dict(setting(settings, "chart_sha256") or {}),
+        pull_secret=_pull_secret(settings, catalog, release),
     )
 
 
@@ -320,8 +322,8 @@ def _plan(choice: _Choice, catalog: Catalog) -> Plan:
             for user, entries in release["related_images"].items()
         },
         pull_secret={
-            "name": _pull_secret(choice, catalog),
-            "namespaces": made if _pull_secret(choice, catalog) else [],
+            "name": choice.pull_secret,
+            "namespaces": made if choice.pull_secret else [],
         },
         crds=crds,
         gates=_gates(choice, catalog, layers, crds, namespaces, engine),
@@ -359,13 +361,21 @@ def _made_namespaces(choice: _Choice, namespaces: Mapping[str, str]) -> list[str
     return sorted(namespace for name, namespace in namespaces.items() if name not in there)
 
 
-def _pull_secret(choice: _Choice, catalog: Catalog) -> str | None:
-    """The name of the pull secret.
+def needs_pull_secret(settings: Mapping[str, Any], catalog: Catalog) -> bool:
+    """Whether a pull secret is made.
 
-    None for images that anybody may pull, and on OpenShift, whose nodes have the credentials (operators.md 5).
+    Not on OpenShift, whose nodes have the credentials (operators.md 5). For images that anybody may pull only if the
+    inventory names one: a mirror of them may ask for it.
     """
-    public = "pull_secret_registry" not in catalog.distributions[choice.distribution]
-    return None if public or choice.route == OLM else str(choice.release["pull_secret"])
+    if route_of(catalog, str(setting(settings, "provider"))) == OLM:
+        return False
+    distribution = catalog.distributions.get(str(setting(settings, "distribution")), {})
+    named = setting(settings, "pull_secret_file") or setting(settings, "pull_secret_from")
+    return "pull_secret_registry" in distribution or bool(named)
+
+
+def _pull_secret(settings: Mapping[str, Any], catalog: Catalog, release: Mapping[str, Any]) -> str | None:
+    return str(release["pull_secret"]) if needs_pull_secret(settings, catalog) else None
 
 
 def _operators(choice: _Choice, namespaces: Mapping[str, str]) -> dict[str, dict[str, Any]]:
@@ -451,6 +461,8 @@ def _release(entry: Mapping[str, Any], layer: str, choice: _Choice, catalog: Cat
     facts = {
         "gateway.name": choice.gateway["name"],
         "gateway.namespace": choice.gateway["namespace"],
+        "pull_secrets": [choice.pull_secret] if choice.pull_secret else [],
+        "pull_secrets.named": [{"name": choice.pull_secret}] if choice.pull_secret else [],
         **{f"namespaces.{name}": namespace for name, namespace in namespaces.items()},
     }
     return published.release(
@@ -572,7 +584,7 @@ def _serving(choice: _Choice, catalog: Catalog) -> dict[str, Any]:
             "namespace_labels": choice.gateway["namespace_labels"],
         },
         "presets": dict(choice.release["presets"]),
-        "pull_secret": _pull_secret(choice, catalog),
+        "pull_secret": choice.pull_secret,
         "annotations": dict(choice.olm.get("annotations", {})),
         "gpu": provider["gpu"],
     }
@@ -590,7 +602,8 @@ def _gates(
     facts: dict[str, Any] = {
         "version": choice.release["version"],
         "provider": choice.provider,
-        "pull_secret": _pull_secret(choice, catalog),
+        "pull_secret": choice.pull_secret,
+        "pull_secret_namespaces": _made_namespaces(choice, namespaces) if choice.pull_secret else [],
         "preset_prefix": choice.release["presets"]["prefix"],
         "preset_names": list(choice.release["presets"]["names"]),
         "gateway_condition": condition,

@@ -150,6 +150,9 @@ def test_settings_are_complete_with_defaults(monkeypatch: pytest.MonkeyPatch, tm
     assert settings["models_wait"] is True
     assert settings["kubeconfig"] is None
     assert settings["pull_secret_file"] == str(tmp_path / "auth.json")
+    public = {"provider": "generic", "distribution": "community"}
+    assert plan.complete(public)["pull_secret_file"] is None, "the environment alone makes no pull secret"
+    assert plan.complete({**public, "pull_secret_file": "/a"})["pull_secret_file"] == "/a"
 
 
 def test_the_plan_says_which_cluster_and_who_owns_what(aws: dict[str, Any]) -> None:
