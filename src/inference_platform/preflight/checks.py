@@ -11,10 +11,10 @@ from inference_platform.cluster.immutable import group_size
 from inference_platform.cluster.objects import Object, quantity
 from inference_platform.findings import ERROR, WARNING
 from inference_platform.platform.resolve import OPERATORS_OF_CHOICE
-from inference_platform.preflight import data, ownership
+from inference_platform.preflight import data, detection, ownership
 from inference_platform.preflight.detection import OUR_LABEL
 from inference_platform.preflight.registry import Objection, Scene, check, not_asked, published_charts
-from inference_platform.preflight.snapshot import ENGINES, annotations_of, dig, labels_of, place
+from inference_platform.preflight.snapshot import ENGINES, OWN_RELEASES, annotations_of, dig, labels_of, place
 from inference_platform.schema import or_list
 
 _LISTED = 5
@@ -186,8 +186,7 @@ def lease(scene: Scene) -> Iterator[Objection]:
             scene.seen.access,
             f"the right to {'/'.join(run_lock.VERBS)} leases.coordination.k8s.io in {run_lock.NAMESPACE}",
             f"no right to {'/'.join(scene.seen.denied_lease)}",
-            f"Have it granted by a Role in {run_lock.NAMESPACE}. Without it, see to it that nobody else runs at the same "
-            "time.",
+            f"Have it granted by a Role in {run_lock.NAMESPACE}. Without it, see to it that nobody runs meanwhile.",
         )
 
 
@@ -636,6 +635,25 @@ def other_distribution(scene: Scene) -> Iterator[Objection]:
                 f"{wanted}, and Deployment {mark['namespace']}/{mark['name']}",
                 f"Set distribution: {mark['distribution']}. Two controllers would fight over every model; another "
                 "distribution needs a cluster of its own, or one from which this one was removed.",
+            )
+
+
+@check("IP-PRE-092", "The KServe that is there is that of this installer", reads=["deployments", OWN_RELEASES])
+def foreign_kserve(scene: Scene) -> Iterator[Objection]:
+    """Helm would take over a release of the same name, and a second controller would fight over every model.
+
+    Only where charts of others are installed: charts of this installer mark what they make, and OLM's
+    Subscriptions have a check of their own.
+    """
+    names = {mark["name"] for mark in scene.data["distributions"] if mark["distribution"] == scene.plan["distribution"]}
+    for item in scene.seen.of("deployments") if published_charts(scene.plan) else ():
+        owner = detection.owner_in(item, scene.seen)
+        if item["metadata"]["name"] in names and owner.kind != detection.OURS:
+            yield Objection(
+                f"distribution ({scene.plan['distribution']})",
+                "no controller of KServe, or that of this installer",
+                f"{place(item)} by {owner.words}",
+                "Use another cluster, or remove that KServe; with its CRDs go all models.",
             )
 
 

@@ -112,7 +112,7 @@ def owner_of(obj: Object) -> Owner:
     return Owner(OURS, "this installer") if FIELD_MANAGER in managers else Owner(SOMEBODY, words)
 
 
-def _owner_in(obj: Object, seen: Snapshot) -> Owner:
+def owner_in(obj: Object, seen: Snapshot) -> Owner:
     """Who made a Deployment; what OLM installed belongs to whoever subscribed to it.
 
     Charts of others put no label of ours on what they make; then our mark is on Helm's record of the release.
@@ -179,10 +179,10 @@ def _controllers(entry: Mapping[str, Any], seen: Snapshot, crds: list[Object]) -
         brought |= {place(item) for item in children}
         version = next(filter(None, (_version(entry, item, crds) for item in children)), "")
         main = next(iter(children), operator)
-        yield Installation(_owner_in(operator, seen), place(operator), _namespace(main), version, main)
+        yield Installation(owner_in(operator, seen), place(operator), _namespace(main), version, main)
     for item in operands:
         if place(item) not in brought:
-            owner = _owner_in(item, seen)
+            owner = owner_in(item, seen)
             yield Installation(owner, place(item), _namespace(item), _version(entry, item, crds), item)
 
 

@@ -408,6 +408,29 @@ def the_software_of_the_community_is_there(world: World) -> None:
     world.add("deployments", deployment("llmisvc-controller-manager", "kserve", "manager", "llmisvc:v0.17.0"))
 
 
+@case("IP-PRE-092")
+def a_kserve_of_somebody_else_is_there(world: World) -> None:
+    of_the_community(world)
+    world.add("deployments", kserve())
+
+
+def kserve(namespace: str = "kserve") -> dict[str, Any]:
+    marks = {"meta.helm.sh/release-name": "kserve-llmisvc-resources", "meta.helm.sh/release-namespace": namespace}
+    return deployment("llmisvc-controller-manager", namespace, "manager", "llmisvc:v0.17.0", annotations=marks)
+
+
+def test_the_kserve_that_we_installed_is_ours_in_its_namespace_alone() -> None:
+    world = World()
+    of_the_community(world)
+    world.add("deployments", kserve())
+    world.add("own_releases", released("kserve-llmisvc-resources", "kserve"))
+    assert world.codes() == []
+    world.add("deployments", kserve("elsewhere"))
+    assert [item.found for item in world.findings()] == [
+        "Deployment elsewhere/llmisvc-controller-manager by Helm release elsewhere/kserve-llmisvc-resources"
+    ]
+
+
 def released(name: str, namespace: str, **labels: str) -> dict[str, Any]:
     return named("Secret", f"sh.helm.release.v1.{name}.v1", namespace, labels={"owner": "helm", "name": name, **labels})
 
