@@ -7,6 +7,7 @@ of index.yaml; so one kind of pin serves both.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
@@ -34,11 +35,10 @@ HOW_TO_PIN = (
 
 
 def locate(chart: Mapping[str, Any], helm: str, *, mirror: str | None = None, cache: str | Path | None = None) -> Path:
-    """The folder of a chart of the lock, unpacked; arguments as for `fetch`.  Raises ReleaseError."""
+    """The folder of a chart of the lock, with what its archive has; arguments as for `fetch`.  Raises ReleaseError."""
     archive = fetch(chart, helm, mirror=mirror, cache=cache)
     folder = archive.with_suffix("")
-    if not folder.is_dir():
-        _unpack(archive, folder)
+    _unpack(archive, folder)
     return folder / str(chart["name"])
 
 
@@ -122,14 +122,22 @@ def _keep(pulled: Path, archive: Path) -> None:
 
 
 def _unpack(archive: Path, folder: Path) -> None:
-    """All files at once: another run sees the whole chart or none."""
-    place = Path(tempfile.mkdtemp(dir=folder.parent))
-    with tarfile.open(archive) as content:
-        content.extractall(place, filter="data")
-    try:
-        place.rename(folder)
-    except OSError:  # another run was faster
-        shutil.rmtree(place)
+    """All files at once: another run sees the whole chart or none. A folder that differs from the archive is replaced."""
+    with tempfile.TemporaryDirectory(dir=folder.parent) as place:
+        unpacked = Path(place) / "chart"
+        with tarfile.open(archive) as content:
+            content.extractall(unpacked, filter="data")
+        if _contents(folder) == _contents(unpacked):
+            return
+        if folder.exists():
+            folder.rename(Path(place) / "other")
+        with contextlib.suppress(OSError):  # another run was faster
+            unpacked.rename(folder)
+
+
+def _contents(folder: Path) -> dict[str, bytes]:
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
 
 def _default_cache() -> Path:

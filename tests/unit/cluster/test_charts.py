@@ -71,6 +71,18 @@ def test_a_damaged_archive_of_the_cache_is_fetched_again(lock: dict[str, Any], h
     assert hashlib.sha256(archive.read_bytes()).hexdigest() == lock["sha256"]
 
 
+def test_what_the_archive_does_not_have_is_not_used(lock: dict[str, Any], helm: str, tmp_path: Path) -> None:
+    folder = charts.locate(lock, helm, cache=tmp_path / "cache")
+    template = folder / "templates" / "map.yaml"
+    locked = template.read_text()
+    template.write_text("kind: Other\n")
+    (folder / "templates" / "more.yaml").write_text("kind: More\n")
+    assert charts.locate(lock, helm, cache=tmp_path / "cache") == folder
+    assert template.read_text() == locked
+    assert [path.name for path in (folder / "templates").iterdir()] == ["map.yaml"]
+    assert sorted(path.suffix for path in (tmp_path / "cache").iterdir()) == ["", ".tgz"], "nothing else is left"
+
+
 def test_a_chart_without_a_pin_is_refused_with_the_way_to_pin_it(lock: dict[str, Any], helm: str) -> None:
     unpinned = {**lock, "sha256": None, "unpinned": "no source has its digest"}
     with pytest.raises(ReleaseError, match=r"no source has its digest.*python -m inference_platform\.catalog lock"):
