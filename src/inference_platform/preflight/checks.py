@@ -19,7 +19,8 @@ from inference_platform.schema import or_list
 
 _LISTED = 5
 _DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
-_READS_OF_OWNERSHIP = ("deployments", "crds")
+#: Helm's records show that charts of others are of this installer; they are read only where those are installed.
+_READS_OF_OWNERSHIP = ("deployments", "crds", OWN_RELEASES)
 
 
 # ---- versions and rights ----------------------------------------------------------------------------------

@@ -431,6 +431,17 @@ def test_the_kserve_that_we_installed_is_ours_in_its_namespace_alone() -> None:
     ]
 
 
+def test_without_helms_records_nothing_is_told_to_be_somebody_elses() -> None:
+    world = World()
+    of_the_community(world)
+    world.add("deployments", cert_manager(), kserve())
+    world.add("crds", *crds("cert_manager"))
+    world.seen.unseen["own_releases"] = "secrets is forbidden"
+    assert [code for code, _ in world.codes()] == ["IP-PRE-006"]
+    unknown = {item.check.code for item in world.outcome().results if item.status == "unknown"}
+    assert {"IP-PRE-050", "IP-PRE-092"} <= unknown
+
+
 def released(name: str, namespace: str, **labels: str) -> dict[str, Any]:
     return named("Secret", f"sh.helm.release.v1.{name}.v1", namespace, labels={"owner": "helm", "name": name, **labels})
 
