@@ -122,7 +122,7 @@ def _keep(pulled: Path, archive: Path) -> None:
 
 
 def _unpack(archive: Path, folder: Path) -> None:
-    """All files at once: another run sees the whole chart or none. A folder that differs from the archive is replaced."""
+    """All files at once: another run sees the whole chart or none. A folder that differs is replaced."""
     with tempfile.TemporaryDirectory(dir=folder.parent) as place:
         unpacked = Path(place) / "chart"
         with tarfile.open(archive) as content:

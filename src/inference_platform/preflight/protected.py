@@ -7,9 +7,11 @@ from typing import Any
 
 from inference_platform.cluster.objects import Object
 from inference_platform.preflight import data
-from inference_platform.preflight.snapshot import dig, place
+from inference_platform.preflight.snapshot import annotations_of, dig, place
 
 REMOVED = "Removed"
+#: Helm leaves objects with "keep" alone.
+_POLICY = "helm.sh/resource-policy"
 
 
 def holds(objects: Iterable[Object]) -> bool:
@@ -25,6 +27,8 @@ def losses(before: Iterable[Object], after: Iterable[Object]) -> list[str]:
 
 def _lost(obj: Object, wanted: Object | None, rule: Mapping[str, Any]) -> Iterator[str]:
     if wanted is None:
+        if annotations_of(obj).get(_POLICY) == "keep":
+            return
         yield f"{place(obj)} would be deleted: {rule['consequence']}"
         return
     for field in rule.get("fields", ()):

@@ -137,6 +137,19 @@ def test_the_end_of_the_lws_operators_object_is_that_of_all_leader_worker_sets(a
     assert not api.all("CustomResourceDefinition", LWS_CRD), "the harm: with its CRD go all objects"
 
 
+def test_the_end_of_a_crd_is_that_of_all_objects_of_its_kind_unless_helm_keeps_it() -> None:
+    crd: dict[str, Any] = {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": "llminferenceservices.serving.kserve.io"},
+    }
+    assert protected.losses([crd], [crd]) == []
+    (loss,) = protected.losses([crd], [])
+    assert "llminferenceservices.serving.kserve.io would be deleted: all objects of this kind" in loss
+    crd["metadata"]["annotations"] = {"helm.sh/resource-policy": "keep"}
+    assert protected.losses([crd], []) == []
+
+
 def operator_of_lws(api: FakeApi, folder: Path) -> lws.LwsOperator:
     environment = pod(
         api,
