@@ -73,6 +73,12 @@ def _padded(version: Version) -> Version:
     return (*version, 0, 0, 0)[:3]
 
 
+def window_of(entry: Mapping[str, Any], distribution: str) -> dict[str, str]:
+    """The window of a dependency of the catalogue: minimum, tested and perhaps below."""
+    differing = entry["window"].get("of_distribution", {}).get(distribution, {})
+    return {key: text for key, text in {**entry["window"], **differing}.items() if key != "of_distribution"}
+
+
 def outside(window: Mapping[str, str], version: Version) -> str | None:
     """ "too old" or "too new" for a window of the catalogue; None inside of it."""
     if is_older(version, window["minimum"]):

@@ -116,6 +116,11 @@ class Question:
     def title(self) -> str:
         return str(self.entry["title"])
 
+    @property
+    def window(self) -> Mapping[str, str]:
+        """The versions that will do for the distribution of the plan."""
+        return data.window_of(self.entry, self.distribution)
+
 
 def decide(question: Question) -> Decision:
     """The decision about one dependency, with everything that stands against it."""
@@ -282,13 +287,13 @@ def _is_there(question: Question) -> Iterator[Verdict]:
         NOT_THERE,
         f"a {question.title} that somebody else brings",
         left,
-        f"Install it ({data.in_words(question.entry['window'])}), or set ownership.{question.name} to auto or "
+        f"Install it ({data.in_words(question.window)}), or set ownership.{question.name} to auto or "
         f"{question.possible[0]}.",
     )
 
 
 def _fits_the_window(question: Question) -> Iterator[Verdict]:
-    window, foreign = question.entry["window"], question.found.foreign
+    window, foreign = question.window, question.found.foreign
     if foreign is None:
         return
     who = f"by {foreign.owner.words} ({foreign.evidence})"
@@ -322,7 +327,7 @@ def _fits_the_window(question: Question) -> Iterator[Verdict]:
 def _way_into_the_window(question: Question, problem: str) -> str:
     change = "Upgrade" if problem == "too old" else "Go back with"
     ours = f", or remove it and set ownership.{question.name} to managed" if MANAGED in question.possible else ""
-    return f"{change} {question.title} to {data.in_words(question.entry['window'])}{ours}."
+    return f"{change} {question.title} to {data.in_words(question.window)}{ours}."
 
 
 def _is_complete(question: Question) -> Iterator[Verdict]:
@@ -373,9 +378,37 @@ def _knows_inference_pools(question: Question) -> Iterator[Verdict]:
         )
 
 
+def _upstream_is_new_enough(question: Question) -> Iterator[Verdict]:
+    """The project's own build may learn later what that of the distribution can (observed-gateway.md 0)."""
+    foreign, rule = question.found.foreign, question.entry.get("upstream")
+    if rule is None or foreign is None or foreign.object is None or foreign.numbers is None:
+        return
+    images = {str(item.get("image", "")).rpartition("/")[2].partition("@")[0] for item in containers(foreign.object)}
+    is_upstream = rule["image"] in {image.partition(":")[0] for image in images}
+    if (
+        is_upstream
+        and data.is_older(foreign.numbers, rule["minimum"])
+        and not data.outside(question.window, foreign.numbers)
+    ):
+        yield Verdict(
+            INCOMPLETE,
+            f"{question.title} {rule['minimum']} or newer where it is the project's own build",
+            f"{foreign.version} ({foreign.evidence})",
+            f"Upgrade it. {rule['consequence']}",
+            WARNING,
+        )
+
+
 Rule = Callable[[Question], Iterator[Verdict]]
 _RULES: Mapping[str, Sequence[Rule]] = {
     MANAGED: (_nobody_elses, _only_one, _no_downgrade, _operator_brings_its_crds),
     DELEGATED: (_no_takeover, _only_one, _no_downgrade, _operator_brings_its_crds),
-    EXTERNAL: (_is_there, _fits_the_window, _is_complete, _issues_from_our_namespace, _knows_inference_pools),
+    EXTERNAL: (
+        _is_there,
+        _fits_the_window,
+        _is_complete,
+        _issues_from_our_namespace,
+        _knows_inference_pools,
+        _upstream_is_new_enough,
+    ),
 }

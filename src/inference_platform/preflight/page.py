@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from inference_platform.preflight import data
 from inference_platform.preflight import outcome as _outcome  # noqa: F401 - the checks join the list
@@ -23,10 +24,7 @@ INTRODUCTION = (
 def body(table: Table) -> str:
     """The tables of the page."""
     entries = data.load()
-    windows = [
-        (entry["title"], f"`{name}`", data.in_words(entry["window"]), entry["window"]["tested"])
-        for name, entry in entries["dependencies"].items()
-    ]
+    windows = [row for name, entry in entries["dependencies"].items() for row in _windows(name, entry)]
     return "\n\n".join(
         (
             table(("code", "severity", "what holds when it is ok"), [_row(check) for check in _sorted()]),
@@ -42,6 +40,16 @@ def body(table: Table) -> str:
             table(("dependency", "name", "window", "tested up to"), windows),
         )
     )
+
+
+def _windows(name: str, entry: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """One row, and one more for each distribution with a window of its own."""
+    rows: list[tuple[str, ...]] = []
+    for distribution in ("", *entry["window"].get("of_distribution", ())):
+        window = data.window_of(entry, distribution)
+        title = f"{entry['title']}, distribution {distribution}" if distribution else entry["title"]
+        rows.append((title, f"`{name}`", data.in_words(window), window["tested"]))
+    return rows
 
 
 def _sorted() -> list[Check]:

@@ -14,6 +14,7 @@ from inference_platform.preflight import CHECKS
 from inference_platform.preflight.gateway_checks import parts_for
 from inference_platform.preflight.snapshot import Refusal
 from tests.unit.preflight.world import (
+    ISTIO,
     World,
     asking_for,
     cert_manager,
@@ -408,6 +409,21 @@ def the_software_of_the_community_is_there(world: World) -> None:
     world.add("deployments", deployment("llmisvc-controller-manager", "kserve", "manager", "llmisvc:v0.17.0"))
 
 
+@case("IP-PRE-052")
+def an_istio_that_is_too_old_for_the_community(world: World) -> None:
+    of_the_community(world)
+    an_istio_of_the_project_that_does_not_know_inference_pools_yet(world)
+
+
+def test_the_istio_that_the_community_was_run_with_will_do() -> None:
+    world = World()
+    of_the_community(world)
+    world.own(sail="external")
+    world.add("deployments", istiod("1.28.10", image=ISTIO))
+    world.add("crds", *crds("sail"))
+    assert world.codes() == []
+
+
 @case("IP-PRE-092")
 def a_kserve_of_somebody_else_is_there(world: World) -> None:
     of_the_community(world)
@@ -528,6 +544,13 @@ def a_cert_manager_that_reads_secrets_elsewhere(world: World) -> None:
 def an_istiod_that_is_not_told_about_inference_pools(world: World) -> None:
     world.own(sail="external")
     world.add("deployments", istiod(inference=False))
+    world.add("crds", *crds("sail"))
+
+
+@case("IP-PRE-054", "warning")
+def an_istio_of_the_project_that_does_not_know_inference_pools_yet(world: World) -> None:
+    world.own(sail="external")
+    world.add("deployments", istiod("1.27.8", image=ISTIO))
     world.add("crds", *crds("sail"))
 
 

@@ -12,6 +12,8 @@ from inference_platform.preflight.examine import decide
 from inference_platform.preflight.registry import Scene
 
 Object = dict[str, Any]
+RED_HATS_ISTIO = "registry.redhat.io/openshift-service-mesh/istio-pilot-rhel9"
+ISTIO = "docker.io/istio/pilot"
 CERT_MANAGER = "quay.io/jetstack/cert-manager-controller"
 
 
@@ -120,10 +122,10 @@ def cert_manager(version: str = "v1.18.4", namespace: str = "cert-manager", **mo
     )
 
 
-def istiod(version: str = "1.27.3", *, inference: bool = True) -> Object:
-    """istiod from Istio's own charts."""
+def istiod(version: str = "1.27.3", *, image: str = RED_HATS_ISTIO, inference: bool = True) -> Object:
+    """istiod that somebody else installed."""
     env = [{"name": "ENABLE_GATEWAY_API_INFERENCE_EXTENSION", "value": "true"}] if inference else []
-    return deployment("istiod", "istio-system", "discovery", f"docker.io/istio/pilot:{version}",
+    return deployment("istiod", "istio-system", "discovery", f"{image}:{version}",
                       labels={"app": "istiod"}, env=env)  # fmt: skip
 
 
