@@ -25,6 +25,7 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 
 from inference_platform.models import labels
+from inference_platform.models.scheduler import catalogue
 from inference_platform.models.server import EXTRA_ARGS, shell_words
 from inference_platform.models.strategic_merge import FREE_FORM, MERGE_KEYS
 from inference_platform.models.topology import DECODE_PORT, SERVER_PORT
@@ -227,7 +228,7 @@ def _fill_router(router: dict[str, Any], prefill: bool, has_base: bool, serving:
     if scheduler is None:
         return
     if not scheduler.get("config") and not (scheduler.get("pool") or {}).get("ref") and not has_base:
-        scheduler["config"] = {"inline": _kserve_default(prefill)}
+        scheduler["config"] = {"inline": _kserve_default(prefill, serving["endpoint_picker"])}
     template = scheduler.get("template") or {}
     if "containers" in template:
         stubs = [{"name": name} for name in serving["scheduler_containers"]]
@@ -238,8 +239,8 @@ def _fill_router(router: dict[str, Any], prefill: bool, has_base: bool, serving:
         scheduler.pop("template", None)
 
 
-def _kserve_default(prefill: bool) -> dict[str, Any]:
-    """The EndpointPickerConfig that KServe makes when none is given (models.md 2.6)."""
+def _kserve_default(prefill: bool, program: str) -> dict[str, Any]:
+    """The EndpointPickerConfig that KServe makes for an endpoint picker when none is given (models.md 2.6)."""
     scorers = [{"pluginRef": "queue-scorer", "weight": 2}, {"pluginRef": "prefix-cache-scorer", "weight": 3}]
     last = {"pluginRef": "max-score-picker"}
     chosen = ["queue-scorer", "prefix-cache-scorer", "max-score-picker"]
@@ -258,7 +259,7 @@ def _kserve_default(prefill: bool) -> dict[str, Any]:
         plugins = [{"type": name} for name in ("single-profile-handler", *chosen)]
         profiles = [{"name": "default", "plugins": [*scorers, last]}]
     return {
-        "apiVersion": "inference.networking.x-k8s.io/v1alpha1",
+        "apiVersion": catalogue.load().programs[program].api_version,
         "kind": "EndpointPickerConfig",
         "plugins": plugins,
         "schedulingProfiles": profiles,

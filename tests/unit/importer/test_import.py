@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 import yaml
 
+from inference_platform.catalog import load
 from inference_platform.importer import import_objects
 from inference_platform.importer.__main__ import main
 from inference_platform.manifest import to_yaml
+from inference_platform.platform import resolve
 
 
 def service(spec: dict[str, Any], kind: str = "LLMInferenceService", **metadata: Any) -> dict[str, Any]:
@@ -54,7 +56,9 @@ def whys(platform: dict[str, Any], spec: dict[str, Any]) -> set[str]:
     return {str(one.why) for one in outcome.differences}
 
 
-def test_a_small_service_becomes_a_small_entry(platform):
+@pytest.mark.parametrize("release", load().releases)
+def test_a_small_service_becomes_a_small_entry_of_every_release(release):
+    platform = resolve({"platform_release": release, "provider": "generic"}).to_dict()
     assert entry(platform, routed(replicas=2)) == {
         "name": "llama",
         "namespace": "team-a",
