@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -34,7 +35,9 @@ class ActionModule(PlatformAction):
         beside = [path for path, item in earlier.items() if not choice.covers(models.model_of(item))]
         rendered = handover.take(arguments["rendered"])
         selection = choice.of(rendered.objects, filter(None, earlier.values()))
-        files = export.files(map(prepare, selection.objects), beside)
+        # Quotas, priorities and node pools too; a namespace that models need is written as they make it.
+        every = {_key(obj): obj for obj in (*arguments["platform"]["capacity"], *selection.objects)}
+        files = export.files(map(prepare, every.values()), beside)
         written = export.write(folder, files, beside=frozenset(beside), check=self.check)
         others = len(set(beside) - files.keys())
         ids = {f"{model.namespace}/{model.name}" for model in rendered.models}
@@ -46,6 +49,10 @@ class ActionModule(PlatformAction):
             "warnings": list(selection.notes),
             "directory": str(folder),
         }
+
+
+def _key(obj: Mapping[str, Any]) -> tuple[str, str, str]:
+    return obj["kind"], obj["metadata"].get("namespace", ""), obj["metadata"]["name"]
 
 
 def told(written: Any, folder: Path, others: int) -> str:

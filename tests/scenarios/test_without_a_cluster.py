@@ -67,6 +67,22 @@ def test_an_export_of_some_models_keeps_those_of_the_others(folder: Path) -> Non
     assert files() == whole
 
 
+def test_an_export_has_the_quotas_and_priorities_that_models_need(folder: Path) -> None:
+    pools = {
+        "node_pools": [{"name": "steady", "capacity": "on_demand", "priority": 1000}],
+        "namespace_quotas": [{"namespace": "team-a", "hard": {"requests.nvidia.com/gpu": 2}}],
+    }
+    (folder / "mine" / "group_vars" / "all" / "50-pools.yml").write_text(yaml.safe_dump(pools), encoding="utf-8")
+    run = play(folder, "export.yml", "-e", f"export_dir={folder / 'out'}")
+    assert run.exit_code == 0, run
+    before = folder / "out" / "1-before-models"
+    (quota,) = (before / "team-a").glob("resourcequota-*.yaml")
+    assert yaml.safe_load(quota.read_text(encoding="utf-8"))["spec"] == {"hard": {"requests.nvidia.com/gpu": "2"}}
+    assert (before / "priorityclass-inference-steady.yaml").is_file()
+    listed = yaml.safe_load((before / "kustomization.yaml").read_text(encoding="utf-8"))["resources"]
+    assert sorted(listed) == ["priorityclass-inference-steady.yaml", f"team-a/{quota.name}"]
+
+
 def test_explain_says_what_it_needs(folder: Path) -> None:
     explained = play(folder, "explain.yml", "-e", "model=team-a/v1")
     assert explained.exit_code == 0, explained

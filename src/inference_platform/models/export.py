@@ -25,7 +25,7 @@ _KEPT = {"argocd.argoproj.io/sync-options": "Prune=false"}
 #: Folder -> kinds in it, in the order of their waves; other kinds go to the last.
 WAVES: dict[str, tuple[str, ...]] = {
     NAMESPACES: ("Namespace",),
-    "1-before-models": ("ConfigMap", "ServiceAccount", "ReferenceGrant"),
+    "1-before-models": ("ConfigMap", "NodePool", "PriorityClass", "ReferenceGrant", "ResourceQuota", "ServiceAccount"),
     "2-models": ("LLMInferenceService",),
     "3-after-models": (),
 }
