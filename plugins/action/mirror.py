@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any, ClassVar
 
+from ansible.errors import AnsibleActionFail
 from ansible_collections.inference.platform.plugins.plugin_utils import handover
 from ansible_collections.inference.platform.plugins.plugin_utils.platform_action import PlatformAction
 
@@ -31,6 +33,7 @@ class ActionModule(PlatformAction):
         from inference_platform.mirror import copying, files, lists
         from inference_platform.mirror.needs import list_needs
 
+        need_registry(arguments["registry"])
         plan, rendered = arguments["platform"], handover.take(arguments["rendered"])
         registry = (arguments["registry"] or plan["image_registry"]).rstrip("/")
         needs = list_needs(
@@ -79,3 +82,12 @@ class ActionModule(PlatformAction):
         )
         left = len(others) - len(fetched)
         return [f"Fetched {len(fetched)} charts of others into {folder}; {left} without a sha256 were left out."]
+
+
+def need_registry(name: str) -> None:
+    """Fails unless the name of a registry is written as `platform_image_registry` is."""
+    from inference_platform.schema import load_schema
+
+    wanted = load_schema("inventory")["properties"]["platform_image_registry"]
+    if not re.fullmatch(wanted["pattern"], name):
+        raise AnsibleActionFail(f"mirror_registry: expected {wanted['x-expects']}, found {name!r}.")

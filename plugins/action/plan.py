@@ -69,8 +69,10 @@ class ActionModule(PlatformAction):
             findings = without_need_of_credentials(findings)
         mistakes = errors(findings)
         if mistakes:
-            count = quantity(len(mistakes), "mistake")
-            raise AnsibleActionFail(f"{count} in the inventory; nothing was written.\n{as_table(findings)}")
+            others = [finding for finding in findings if finding not in mistakes]
+            count = quantity(len(mistakes), "mistake") + (f" and {quantity(len(others), 'warning')}" if others else "")
+            table = as_table([*mistakes, *others])
+            raise AnsibleActionFail(f"{count} in the inventory; nothing was written.\n{table}")
         need_models(arguments["only"], found.models)
         settings = inventory.settings_of(variables)
         plan = platform.resolve(settings, sources=sources).to_dict()

@@ -83,6 +83,13 @@ def test_an_export_has_the_quotas_and_priorities_that_models_need(folder: Path) 
     assert sorted(listed) == ["priorityclass-inference-steady.yaml", f"team-a/{quota.name}"]
 
 
+def test_a_mirror_is_named_without_a_scheme(folder: Path) -> None:
+    run = play(folder, "mirror.yml", "-e", "mirror_registry=https://mirror.example.com/platform")
+    assert run.exit_code == 2, run
+    expected = "mirror_registry: expected host[:port][/path], without a scheme"
+    assert f"{expected}, found 'https://mirror.example.com/platform'." in run.text
+
+
 def test_explain_says_what_it_needs(folder: Path) -> None:
     explained = play(folder, "explain.yml", "-e", "model=team-a/v1")
     assert explained.exit_code == 0, explained
