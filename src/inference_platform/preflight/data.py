@@ -48,9 +48,10 @@ def may_become(installed: str, wanted: str) -> bool:
     """Whether OLM may update one ClusterServiceVersion to another: that is newer, as far as the names tell.
 
     Names are like "cert-manager-operator.v1.18.1" and "rhods-operator.3.4.4"; OLM never goes back (operators.md 5).
+    Of rebuilds of one version, such as "v1.18.1-0.1762", OLM knows the order, not the name.
     """
     before, after = (version_of(name.partition(".")[2]) for name in (installed, wanted))
-    return before is None or after is None or before < after
+    return before is None or after is None or before < after or (before == after and installed != wanted)
 
 
 def is_older(version: Version, than: str) -> bool:

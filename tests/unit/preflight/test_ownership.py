@@ -249,6 +249,22 @@ def test_a_window_has_two_ends(version: tuple[int, ...], problem: str | None) ->
     assert data.outside({"minimum": "1.17.0", "below": "2", "tested": "1.18"}, version) == problem
 
 
+@pytest.mark.parametrize(
+    ("installed", "wanted", "may"),
+    [
+        ("o.v1.18.0", "o.v1.18.1", True),
+        ("o.v1.18.1", "o.v1.18.0", False),
+        ("o.v1.18.1", "o.v1.18.1", False),
+        ("cert-manager-operator.v1.18.1", "cert-manager-operator.v1.18.1-0.1762", True),
+        ("lws.1.18.0-2", "lws.1.18.0-10", True),
+        ("o.v1.18.1-0.1762", "o.v1.18.0-0.2000", False),
+        ("o.of-today", "o.v1.18.0", True),
+    ],
+)
+def test_olm_goes_forward_and_knows_the_order_of_rebuilds(installed: str, wanted: str, may: bool) -> None:
+    assert data.may_become(installed, wanted) is may
+
+
 def test_tested_means_the_version_as_far_as_it_is_told() -> None:
     assert not data.is_newer((1, 18, 9), "1.18")
     assert data.is_newer((1, 19, 0), "1.18")
