@@ -118,9 +118,10 @@ def examine(
         rendered.objects,
         installed,
         bool(setting(settings, "node_autoscaling")),
+        installs,
     )
     _ask(cluster, settings, scene, crd_source)
-    if seen.helm is None:
+    if seen.helm is None and installs:
         pinned = [chart for chart in published_charts(plan) if chart["sha256"]]
         survey.look_at_charts(seen, pinned, helm=helm, mirror=chart_source.mirror, cache=chart_source.cache)
     others = late + _capacity(

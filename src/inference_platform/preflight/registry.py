@@ -36,6 +36,7 @@ class Scene:
     models     rendered objects of the models
     installed  whether an earlier run began to install
     scales     whether the inventory says that nodes are started when pods wait for them
+    installs   whether the run brings the platform too, or finds it there
     """
 
     seen: Snapshot
@@ -46,6 +47,7 @@ class Scene:
     models: Sequence[Mapping[str, Any]] = ()
     installed: bool = False
     scales: bool = False
+    installs: bool = True
 
     def brings(self, layer: str) -> bool:
         """Whether this installer or the cloud manager brings a layer of the plan."""

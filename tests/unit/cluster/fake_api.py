@@ -253,7 +253,8 @@ class FakeApi:
 
     def _list(self, api_version: str, kind: str, namespace: str, query: dict[str, str]) -> dict[str, Any]:
         selector = [part for part in query.get("labelSelector", "").split(",") if part]
-        labels = dict(part.split("=") for part in selector if "!=" not in part)
+        labels = dict(part.split("=") for part in selector if "=" in part and "!=" not in part)
+        named = {part for part in selector if "=" not in part}
         fields = dict(
             part.split("=") for part in query.get("fieldSelector", "").split(",") if "!=" not in part and part
         )
@@ -263,6 +264,7 @@ class FakeApi:
             if (v, k) == (api_version, kind)
             and namespace in ("", n)
             and labels.items() <= (obj["metadata"].get("labels") or {}).items()
+            and named <= (obj["metadata"].get("labels") or {}).keys()
             and all(_field(obj, path) == value for path, value in fields.items())
         ]
         bare = [{key: value for key, value in item.items() if key not in ("apiVersion", "kind")} for item in items]

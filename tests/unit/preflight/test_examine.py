@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from inference_platform import platform
+from inference_platform.cluster import survey
 from inference_platform.cluster.client import Cluster
 from inference_platform.models.pipeline import render_inventory
 from inference_platform.preflight import examine
@@ -46,6 +47,28 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
     )
     yield Cluster.connect(api.kubeconfig(tmp_path))
     api.close()
+
+
+@pytest.mark.parametrize("installs", [False, True])
+def test_charts_of_others_are_asked_for_only_by_a_run_that_installs(
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, installs: bool
+) -> None:
+    helm = tmp_path / "helm"
+    helm.write_text("#!/bin/sh\necho v3.18.0\n")
+    helm.chmod(0o755)
+    asked: list[str] = []
+    monkeypatch.setattr(survey, "look_at_charts", lambda _, charts, **__: asked.extend(c["name"] for c in charts))
+    monkeypatch.setattr(survey, "try_admission", lambda *_: None)
+    settings = {
+        "platform_release": "3.4",
+        "provider": "generic",
+        "distribution": "community",
+        "chart_sha256": {"lws": "a" * 64},
+    }
+    rendered = render_inventory(settings, platform.resolve(settings).to_dict())
+    found = examine.examine(cluster, settings, rendered, helm=str(helm), installs=installs)
+    assert asked == (["lws"] if installs else [])
+    assert ("IP-PRE-044" in {item.code for item in found.outcome.findings}) is installs
 
 
 @pytest.mark.parametrize("moves", [False, True])
