@@ -19,9 +19,10 @@ from inference_platform.models.pipeline import render_inventory
 from inference_platform.models.rules.cluster import check_cluster
 from inference_platform.platform.resolve import ownership_choices, serving_of, setting
 from inference_platform.preflight import data, detection, gateway_checks, outcome, ownership
+from inference_platform.preflight.detection import OUR_LABEL
 from inference_platform.preflight.ownership import Decision, Question
 from inference_platform.preflight.registry import Scene, published_charts
-from inference_platform.preflight.snapshot import OWN_RELEASES, Snapshot, annotations_of
+from inference_platform.preflight.snapshot import OWN_RELEASES, Snapshot, annotations_of, labels_of
 from inference_platform.schema import KeyPath
 from inference_platform.sources import Sources
 
@@ -108,7 +109,6 @@ def examine(
         again = _render_again(settings, plan, kept, rendered, sources())
         late = [_with_the_way_out(item, plan["release"]) for item in again.findings if item not in rendered.findings]
         rendered = again
-    installed = seen.namespace(plan["namespaces"]["applications"]) is not None
     scene = Scene(
         seen,
         plan,
@@ -116,7 +116,7 @@ def examine(
         decisions,
         frozenset(setting(settings, "ownership_let_go")),
         rendered.objects,
-        installed,
+        _is_begun(seen),
         bool(setting(settings, "node_autoscaling")),
         installs,
     )
@@ -129,6 +129,12 @@ def examine(
     )
     others += _references(cluster, seen, plan, rendered, where, installs=installs)
     return Examination(plan, outcome.run(scene, _version(seen), others), rendered, kept)
+
+
+def _is_begun(seen: Snapshot) -> bool:
+    """Whether an earlier run began to install: namespaces may have been prepared by somebody else."""
+    marked = (item for part in ("deployments", "subscriptions") for item in seen.of(part))
+    return bool(seen.of(OWN_RELEASES)) or any(OUR_LABEL in labels_of(item) for item in marked)
 
 
 def _with_the_way_out(finding: Finding, release: str) -> Finding:

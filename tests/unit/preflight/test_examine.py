@@ -28,10 +28,11 @@ MODEL = {"name": "m", "namespace": "team", "uri": "hf://a/b", "gpu": {"count": 1
 
 
 @pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[Cluster]:
-    """A cluster with one model that release 3.4 made."""
+def api() -> Iterator[FakeApi]:
+    """A server with one model that release 3.4 made."""
     api = FakeApi()
     api.kinds.append((SERVING, "LLMInferenceService", "llminferenceservices", True))
+    api.kinds.append(("rbac.authorization.k8s.io/v1", "ClusterRole", "clusterroles", False))
     notes = {"serving.kserve.io/config-llm-scheduler": "v3-4-4-kserve-config-llm-scheduler"}
     metadata = {"name": "m", "namespace": "team"}
     for name in ("team", "redhat-ods-applications"):
@@ -45,8 +46,13 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
             "status": {"annotations": notes},
         }
     )
-    yield Cluster.connect(api.kubeconfig(tmp_path))
+    yield api
     api.close()
+
+
+@pytest.fixture
+def cluster(api: FakeApi, tmp_path: Path) -> Cluster:
+    return Cluster.connect(api.kubeconfig(tmp_path))
 
 
 @pytest.mark.parametrize("installs", [False, True])
@@ -92,3 +98,44 @@ def test_a_model_with_a_configuration_for_the_new_release_is_told_to_move(cluste
             "stays with that: name it in models_move to take it to 3.5."
         ]
     )
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_rights_are_asked_for_until_something_of_ours_is_there_not_only_a_namespace(
+    api: FakeApi, cluster: Cluster, begun: bool
+) -> None:
+    settings: dict[str, Any] = {"platform_release": "3.5", "provider": "generic", "models": []}
+    if begun:
+        marks = {"inference-platform.io/layer": "kserve"}
+        metadata = {"name": "rhai-operator", "namespace": "redhat-ods-operator", "labels": marks}
+        api.put({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata, "spec": {}})
+    api.fail("POST", "selfsubjectaccessreviews$", 201)
+    api.faults[-1].body = {"status": {"allowed": False}}
+    api.requests.clear()
+    examine.examine(cluster, settings, render_inventory(settings, platform.resolve(settings).to_dict()))
+    asked = [request for request in api.requests if request.path.endswith("selfsubjectaccessreviews")]
+    assert bool(asked) is not begun
+
+
+@pytest.mark.parametrize("by_us", [False, True])
+def test_what_a_chart_of_the_community_made_is_ours_by_helms_record(
+    api: FakeApi, cluster: Cluster, by_us: bool
+) -> None:
+    settings: dict[str, Any] = {
+        "platform_release": "3.4",
+        "provider": "generic",
+        "distribution": "community",
+        "models": [],
+    }
+    release = {"meta.helm.sh/release-name": "kserve-llmisvc-resources", "meta.helm.sh/release-namespace": "kserve"}
+    controller = {"name": "llmisvc-controller-manager", "namespace": "kserve", "annotations": release}
+    marks = {"owner": "helm", "name": "kserve-llmisvc-resources"}
+    if by_us:
+        marks["inference-platform.io/layer"] = "kserve"
+    record = {"name": "sh.helm.release.v1.kserve-llmisvc-resources.v1", "namespace": "kserve", "labels": marks}
+    api.put({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": controller, "spec": {}})
+    api.put({"apiVersion": "v1", "kind": "Secret", "metadata": record})
+    rendered = render_inventory(settings, platform.resolve(settings).to_dict())
+    found = examine.examine(cluster, settings, rendered, helm="/nowhere/helm")
+    codes = {item.code for item in found.outcome.findings}
+    assert ("IP-PRE-092" in codes) is not by_us
