@@ -1,6 +1,6 @@
-"""Running the installer again when there is nothing to do, with models in one namespace and in ten.
+"""Running the installer again when there is nothing to do, with the same number of models in one namespace and in ten.
 
-The platform is installed whole; models have no replicas, so that nothing is scheduled. Each namespace has one model.
+The platform is installed whole; models have no replicas, so that only their schedulers run.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from benchmarks.measurement import Measurement, compare
 from inference_platform.cluster.client import Cluster as ApiServer
 
 FEW, MANY = 1, 10
+MODELS = 10
 #: How much longer a run with MANY namespaces may take than one with FEW.
 TARGET = 1.10
 #: Runs that count, each time the models were changed.
@@ -53,7 +54,7 @@ def _run_again(repository: Path, folder: Path, cluster: Cluster, namespaces: int
     inventory = _inventory(repository, folder, namespaces)
     command = [str(Path(sys.executable).with_name("ansible-playbook")), "-i", str(inventory), "site.yml"]
     timed([*command, "-e", "models_delete=yes"], repository, cluster, folder / f"namespaces-{namespaces}-before.log")
-    _await_schedulers(cluster, namespaces)
+    _await_schedulers(cluster, MODELS)
     log = folder / f"namespaces-{namespaces}.log"
     seconds = []
     for _ in range(1 + SAMPLES):
@@ -81,19 +82,19 @@ def _is_ready(condition: Mapping[str, str]) -> bool:
 
 
 def _inventory(repository: Path, folder: Path, namespaces: int) -> Path:
-    """The local inventory with one model in each namespace instead of its own."""
+    """The local inventory with models spread over so many namespaces instead of its own."""
     target = folder / f"inventory-{namespaces}-namespaces"
     shutil.rmtree(target, ignore_errors=True)
     shutil.copytree(repository / INVENTORY, target)
     models = [
         {
-            "name": "model",
-            "namespace": f"team-{number}",
+            "name": f"model-{number}",
+            "namespace": f"team-{number % namespaces}",
             "uri": "hf://example/model",
             "replicas": 0,
             "gpu": {"count": 1},
         }
-        for number in range(namespaces)
+        for number in range(MODELS)
     ]
     path = target / "group_vars" / "all" / "30-models.yml"
     path.write_text(yaml.safe_dump({"models": models, "models_wait": False}, sort_keys=False), encoding="utf-8")
