@@ -15,15 +15,17 @@ import shutil
 import subprocess
 import tarfile
 import tempfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import yaml
 
 from inference_platform.catalog.load import Loader
 from inference_platform.cluster import redact
-from inference_platform.cluster.helm import ReleaseError, find
+from inference_platform.cluster.helm import ReleaseError, environment, find
 from inference_platform.cluster.objects import Object
 
 _SECONDS = 120
@@ -34,11 +36,30 @@ HOW_TO_PIN = (
 )
 
 
+class ChartError(ReleaseError):
+    """A chart that is not where it is expected, or not the one that is pinned.
+
+    found   what there is instead
+    remedy  what to do about it
+    """
+
+    def __init__(self, expected: str, found: str, remedy: str) -> None:
+        self.found, self.remedy = redact.text(found), remedy
+        super().__init__(redact.text(f"{expected}, found {found}. {remedy}"))
+
+
 def locate(chart: Mapping[str, Any], helm: str, *, mirror: str | None = None, cache: str | Path | None = None) -> Path:
     """The folder of a chart of the lock, with what its archive has; arguments as for `fetch`.  Raises ReleaseError."""
     archive = fetch(chart, helm, mirror=mirror, cache=cache)
     folder = archive.with_suffix("")
-    _unpack(archive, folder)
+    try:
+        _unpack(archive, folder)
+    except (tarfile.TarError, EOFError, zlib.error):
+        raise ChartError(
+            f"Chart {chart['name']} {chart['version']}: expected an archive (.tgz)",
+            f"a file with the sha256 {chart['sha256']} that is none",
+            "Correct the sha256, in catalog/charts.yml or chart_sha256, after a look at what you pulled.",
+        ) from None
     return folder / str(chart["name"])
 
 
@@ -47,7 +68,8 @@ def fetch(chart: Mapping[str, Any], helm: str, *, mirror: str | None = None, cac
 
     chart   entry of the plan: {name, repository, version, sha256}, or {..., unpinned} when nobody knows the sha256 yet
     helm    path of the helm program
-    mirror  `oci://host/path` or `https://host/path` that has the charts by their names, instead of the repository
+    mirror  `oci://host/path` or `https://host/path` that has the charts by their names, instead of the repository;
+            without credentials, which would be in arguments and messages
     cache   folder for archives by sha256; default `$XDG_CACHE_HOME/inference-platform/charts`
     """
     sha256 = chart.get("sha256")
@@ -56,28 +78,36 @@ def fetch(chart: Mapping[str, Any], helm: str, *, mirror: str | None = None, cac
             f"Chart {chart['name']} {chart['version']} of {chart['repository']}: expected its sha256 in the lock, "
             f"found none ({chart.get('unpinned') or 'no reason given'}). {HOW_TO_PIN}"
         )
+    if mirror and "@" in urlsplit(mirror).netloc:
+        raise ChartError(
+            "platform_chart_mirror: expected a URL without credentials",
+            f"{urlsplit(mirror).scheme}://USER:PASSWORD@...",
+            "Take them out; use an OCI registry, and log in to it with `helm registry login`.",
+        )
     archive = (Path(cache) if cache else _default_cache()) / f"{sha256}.tgz"
     if not (archive.is_file() and _sha256(archive) == sha256):
         with tempfile.TemporaryDirectory() as place:
-            pulled = pull(mirror or chart["repository"], chart["name"], chart["version"], helm, Path(place))
+            source, is_mirror = mirror or chart["repository"], bool(mirror)
+            pulled = pull(source, chart["name"], chart["version"], helm, Path(place), is_mirror=is_mirror)
             _compare(chart, mirror, sha256, _sha256(pulled))
             _keep(pulled, archive)
     return archive
 
 
-def pull(repository: str, name: str, version: str, helm: str, folder: Path) -> Path:
+def pull(repository: str, name: str, version: str, helm: str, folder: Path, *, is_mirror: bool = False) -> Path:
     """The archive of a published chart, as helm puts it into ``folder``.  Raises ReleaseError."""
     source = [f"{repository.rstrip('/')}/{name}"] if repository.startswith("oci://") else [name, "--repo", repository]
     plain = ["--plain-http"] if _LOOPBACK.match(repository) else []
     command = [helm, "pull", *source, "--version", version, "--destination", str(folder), *plain]
+    expected = f"Chart {name} {version}: expected it at {repository}"
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS, check=False, env=environment())
     except subprocess.TimeoutExpired:
-        raise ReleaseError(_failure(repository, name, version, f"nothing within {_SECONDS} s")) from None
+        raise ChartError(expected, f"nothing within {_SECONDS} s", _how_to_reach(is_mirror)) from None
     found = sorted(folder.glob("*.tgz"))
     if done.returncode != 0 or len(found) != 1:
-        said = redact.text(" ".join(done.stderr.split()))[-600:] or f"{len(found)} archives"
-        raise ReleaseError(_failure(repository, name, version, said))
+        said = redact.text(" ".join(done.stderr.split()))[-600:].rstrip(".") or f"{len(found)} archives"
+        raise ChartError(expected, said, _how_to_reach(is_mirror))
     return found[0]
 
 
@@ -93,19 +123,23 @@ def sha256_of(repository: str, name: str, version: str) -> str:
         return _sha256(pull(repository, name, version, find(), Path(place)))
 
 
-def _failure(repository: str, name: str, version: str, found: str) -> str:
-    return (
-        f"Chart {name} {version}: expected it at {repository}, found: {found}. Check the network, and the login of "
-        "helm where the registry asks for one (`helm registry login`); without internet set platform_chart_mirror."
+def _how_to_reach(is_mirror: bool) -> str:
+    return "Check the network, and the login of helm where the registry asks for one (`helm registry login`); " + (
+        "put the chart into the mirror if it is not there."
+        if is_mirror
+        else "without internet set platform_chart_mirror."
     )
 
 
 def _compare(chart: Mapping[str, Any], mirror: str | None, wanted: str, found: str) -> None:
     if found != wanted:
-        raise ReleaseError(
+        raise ChartError(
             f"Chart {chart['name']} {chart['version']} from {mirror or chart['repository']}: expected an archive with "
-            f"sha256 {wanted}, found {found}. It is not the chart that was locked, so nothing of it was installed. "
-            + ("Copy the right one into the mirror." if mirror else "Find out why upstream replaced it before locking.")
+            f"sha256 {wanted}",
+            f"{found}, which is not the chart that was locked",
+            "Copy the right one into the mirror, or correct chart_sha256."
+            if mirror
+            else "Find out why it was replaced there, then correct its sha256 in catalog/charts.yml or chart_sha256.",
         )
 
 

@@ -63,6 +63,11 @@ def find(explicit: str | None = None) -> str:
     return found
 
 
+def environment() -> dict[str, str]:
+    """The environment for helm: ours without the content of a pull secret."""
+    return {name: value for name, value in os.environ.items() if name != secrets.VARIABLE}
+
+
 def version(program: str) -> tuple[int, int] | None:
     """(major, minor) of a helm program, None when it does not say."""
     try:
@@ -72,7 +77,7 @@ def version(program: str) -> tuple[int, int] | None:
             text=True,
             timeout=30,
             check=False,
-            env={name: value for name, value in os.environ.items() if name != secrets.VARIABLE},
+            env=environment(),
         )
     except (OSError, subprocess.TimeoutExpired):
         return None
@@ -120,16 +125,16 @@ def template(program: str, cluster: Cluster, release: Release, *, upgrade: bool)
 
 
 def _run(command: list[str], cluster: Cluster, release: Release) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "HELM_QPS": "200", "HELM_BURST_LIMIT": "400", "HELM_DRIVER": "secret"}
+    variables = {**environment(), "HELM_QPS": "200", "HELM_BURST_LIMIT": "400", "HELM_DRIVER": "secret"}
     if cluster.access.paths:
-        environment["KUBECONFIG"] = cluster.access.paths
-    for inherited in ("HELM_NAMESPACE", "HELM_KUBECONTEXT", "HELM_KUBEAPISERVER", "HELM_KUBETOKEN", secrets.VARIABLE):
-        environment.pop(inherited, None)
+        variables["KUBECONFIG"] = cluster.access.paths
+    for inherited in ("HELM_NAMESPACE", "HELM_KUBECONTEXT", "HELM_KUBEAPISERVER", "HELM_KUBETOKEN"):
+        variables.pop(inherited, None)
     try:
         return subprocess.run(
             command,
             input=json.dumps(release.values),
-            env=environment,
+            env=variables,
             capture_output=True,
             text=True,
             timeout=_SECONDS,

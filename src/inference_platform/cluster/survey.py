@@ -312,11 +312,12 @@ def look_at_charts(
     cache: str | Path | None = None,
 ) -> None:
     """Fetches the published charts of a plan, as `charts.locate` does, and notes those that cannot be had."""
+    program = helm_program.find(helm)
     for chart in charts:
         try:
-            published.locate(chart, helm_program.find(helm), mirror=mirror, cache=cache)
-        except helm_program.ReleaseError as error:
-            seen.charts[chart["name"]] = str(error)
+            published.locate(chart, program, mirror=mirror, cache=cache)
+        except published.ChartError as error:
+            seen.charts[chart["name"]] = (error.found, error.remedy)
 
 
 # ---- CRDs -------------------------------------------------------------------------------------------------

@@ -541,11 +541,12 @@ def charts_pinned(scene: Scene) -> Iterator[Objection]:
 def charts_fetched(scene: Scene) -> Iterator[Objection]:
     for chart in published_charts(scene.plan):
         if chart["name"] in scene.seen.charts:
+            found, remedy = scene.seen.charts[chart["name"]]
             yield Objection(
                 f"chart {chart['name']} {chart['version']}",
-                f"the archive with sha256 {chart['sha256']}",
-                scene.seen.charts[chart["name"]],
-                "Make it reachable, or name a mirror that has it: platform_chart_mirror.",
+                f"an archive with sha256 {chart['sha256']}",
+                found,
+                remedy,
             )
 
 

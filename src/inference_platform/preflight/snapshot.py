@@ -38,7 +38,7 @@ class Snapshot:
     refusals  dry runs that were not admitted
     dropped   CRD -> versions in which objects are stored and which the CRD of the plan no longer has
     conflicts CRD -> managers whose fields the CRD of the plan would change
-    charts    published chart -> why it cannot be had
+    charts    published chart that cannot be had -> what was found, and what to do
     helm      what is wrong with the helm program, as (found, remedy); None when nothing is
     pull_secret  what is wrong with the Secret that the pull secret is copied from, "" when nothing is
     """
@@ -54,7 +54,7 @@ class Snapshot:
     refusals: list[Refusal] = field(default_factory=list)
     dropped: dict[str, list[str]] = field(default_factory=dict)
     conflicts: dict[str, list[str]] = field(default_factory=dict)
-    charts: dict[str, str] = field(default_factory=dict)
+    charts: dict[str, tuple[str, str]] = field(default_factory=dict)
     helm: tuple[str, str] | None = None
     pull_secret: str = ""
 

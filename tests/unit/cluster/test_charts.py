@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import subprocess
 from collections.abc import Iterator
@@ -99,6 +100,51 @@ def test_the_mirror_takes_the_place_of_the_repository(
 def test_a_registry_that_does_not_answer_is_named(lock: dict[str, Any], helm: str, tmp_path: Path) -> None:
     with pytest.raises(ReleaseError, match=r"widget 1\.2\.3: expected it at oci://127\.0\.0\.1:1/charts.*mirror"):
         charts.locate({**lock, "repository": "oci://127.0.0.1:1/charts"}, helm, cache=tmp_path / "cache")
+
+
+def test_the_remedy_is_that_of_the_cause(lock: dict[str, Any], helm: str, registry: Registry, tmp_path: Path) -> None:
+    cache, nowhere = tmp_path / "cache", "oci://127.0.0.1:1/charts"
+    with pytest.raises(charts.ChartError, match="refused") as unreachable:
+        charts.locate(lock, helm, mirror=nowhere, cache=cache)
+    assert "put the chart into the mirror" in unreachable.value.remedy
+    assert "platform_chart_mirror" not in str(unreachable.value)
+    with pytest.raises(charts.ChartError) as other:
+        charts.locate({**lock, "sha256": "0" * 64}, helm, mirror=registry.oci("charts"), cache=cache)
+    assert other.value.found.startswith(lock["sha256"])
+    assert other.value.remedy.startswith("Copy the right one into the mirror")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"no archive", gzip.compress(b"no archive"), gzip.compress(b"x" * 9999)[:-9]],
+    ids=["text", "gzip", "cut off"],
+)
+def test_a_pinned_file_that_is_no_archive_is_told_and_leaves_nothing(tmp_path: Path, content: bytes) -> None:
+    sha256 = hashlib.sha256(content).hexdigest()
+    (tmp_path / f"{sha256}.tgz").write_bytes(content)
+    lock = {"name": "widget", "repository": "oci://127.0.0.1:1/charts", "version": VERSION, "sha256": sha256}
+    with pytest.raises(charts.ChartError, match=r"expected an archive \(\.tgz\), found .*Correct the sha256"):
+        charts.locate(lock, "helm", cache=tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [f"{sha256}.tgz"]
+
+
+def test_a_mirror_with_credentials_is_refused_before_helm_sees_it(lock: dict[str, Any], tmp_path: Path) -> None:
+    with pytest.raises(charts.ChartError, match="expected a URL without credentials") as caught:
+        charts.locate(lock, "/no/helm", mirror="https://user:hunter2@mirror.example.com/charts", cache=tmp_path)
+    assert "hunter2" not in str(caught.value)
+
+
+def test_helm_gets_no_pull_secret_and_says_none(
+    lock: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DOCKER_AUTH_CONFIG", "hunter2")
+    helm = tmp_path / "helm"
+    helm.write_text("#!/bin/sh\necho got [$DOCKER_AUTH_CONFIG] >&2\nexit 1\n")
+    helm.chmod(0o755)
+    upstream = {**lock, "repository": "https://user:hunter3@example.com/charts"}
+    with pytest.raises(charts.ChartError, match=r"got \[\]") as caught:
+        charts.locate(upstream, str(helm), cache=tmp_path / "cache")
+    assert "hunter3" not in str(caught.value)
 
 
 def test_crds_of_a_chart_are_those_of_its_folder_crds(tmp_path: Path) -> None:

@@ -395,7 +395,7 @@ def a_chart_that_nobody_pinned(world: World) -> None:
 @case("IP-PRE-045")
 def a_chart_that_is_not_the_pinned_one(world: World) -> None:
     of_the_community(world)
-    world.seen.charts["lws"] = "expected an archive with sha256 a, found b"
+    world.seen.charts["lws"] = ("another archive", "Find out why it was replaced.")
 
 
 @case("IP-PRE-091")
