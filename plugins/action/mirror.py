@@ -59,9 +59,10 @@ class ActionModule(PlatformAction):
                 mirror=arguments["crd_mirror"] or None,
                 cache=arguments["crd_cache"] or None,
             )
+            # Before the images, which take long.
+            lines += self.charts(needs, folder / "charts", arguments)
             copied = copying.copy(needs.images, program, arguments["auth_file"])
             changed = True
-            lines += self.charts(needs, folder / "charts", arguments)
             lines.append(f"Copied {len(copied)} images to {registry} with {program.name}; {fetched} new CRD files.")
         return {"changed": changed, "msg": "\n".join(lines), "needs": needs.to_dict(), "directory": str(folder)}
 

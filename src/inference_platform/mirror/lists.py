@@ -8,6 +8,9 @@ from pathlib import Path
 
 from inference_platform.mirror.needs import Needs
 
+#: Files that some needs have and others have not.
+_NOT_ALWAYS = {"charts.txt", "mapping.txt", "registries.conf"}
+
 
 def as_text(needs: Needs) -> str:
     """Sections with one line for each image, file, chart, and source of weights."""
@@ -68,9 +71,18 @@ def files(needs: Needs) -> dict[str, str]:
 
 
 def write(needs: Needs, folder: Path, *, check: bool = False) -> bool:
-    """Write the files where they differ; whether any did. In check mode nothing is written."""
+    """Write the files where they differ, and remove those of earlier needs; whether any did differ.
+
+    In check mode nothing is written.
+    """
     changed = False
-    for name, text in files(needs).items():
+    made = files(needs)
+    for name in _NOT_ALWAYS - made.keys():
+        if (folder / name).is_file():
+            changed = True
+            if not check:
+                (folder / name).unlink()
+    for name, text in made.items():
         path = folder / name
         if not path.is_file() or path.read_text(encoding="utf-8") != text:
             changed = True

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.inference.platform.plugins.action import gate, plan, release, report
+from ansible_collections.inference.platform.plugins.action import gate, mirror, plan, release, report
 from ansible_collections.inference.platform.plugins.plugin_utils import findings, plan_table, platform_action
 from ansible_collections.inference.platform.plugins.plugin_utils.role_inputs import (
     check_chart_values,
@@ -20,9 +20,12 @@ from ansible_collections.inference.platform.plugins.plugin_utils.role_inputs imp
 )
 from ansible_collections.inference.platform.plugins.plugin_utils.timeline import SECTIONS, Section
 
+from inference_platform import platform
 from inference_platform.catalog import load as load_catalog
 from inference_platform.cluster.gate import GateProgress, GateResult, Waiting
+from inference_platform.cluster.helm import ReleaseError
 from inference_platform.findings import Finding
+from inference_platform.mirror import copying, files
 
 ROOT = Path(__file__).resolve().parents[3]
 ACTIONS = sorted(path.stem for path in (ROOT / "plugins" / "action").glob("*.py"))
@@ -189,3 +192,20 @@ def test_values_from_ansible_become_plain_data() -> None:
     assert value == {"a": ["b", [1, True]], "c": None}
     assert {type(key) for key in value} == {str}
     assert type(value["a"][0]) is str
+
+
+def test_no_image_is_copied_before_the_charts_are_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    settings = {"platform_release": "3.4", "provider": "generic", "distribution": "community"}
+    copied: list[Any] = []
+    monkeypatch.setattr(mirror.handover, "take", lambda _: SimpleNamespace(objects=[], mirrored={}))
+    monkeypatch.setattr(copying, "find_program", lambda: tmp_path / "skopeo")
+    monkeypatch.setattr(copying, "copy", lambda *given: copied.append(given))
+    monkeypatch.setattr(files, "download", lambda *_, **__: 0)
+    action = mirror.ActionModule.__new__(mirror.ActionModule)
+    monkeypatch.setattr(action, "_task", SimpleNamespace(check_mode=False), raising=False)
+    arguments = {name: option.get("default") for name, option in mirror.ActionModule.ARGUMENTS.items()}
+    given = {"platform": platform.resolve(settings).to_dict(), "rendered": "", "directory": str(tmp_path / "mirror")}
+    wanted = {"copy": True, "registry": "mirror.example.com", "helm": "/no/helm"}
+    with pytest.raises(ReleaseError, match="Expected the helm program /no/helm"):
+        action.perform({**arguments, **given, **wanted})
+    assert copied == []

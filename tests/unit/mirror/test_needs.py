@@ -149,3 +149,14 @@ def test_an_inventory_with_crds_of_its_own_needs_no_files() -> None:
     plan = resolve({"platform_release": "3.4", "provider": "generic"}).to_dict()
     assert list_needs(plan, [], own_crds=True).files == ()
     assert list_needs(plan, []).files != ()
+
+
+def test_lists_that_are_no_longer_made_go(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("of somebody else")
+    lists.write(needs(MIRROR, distribution="community"), tmp_path)
+    later = needs()
+    assert lists.write(later, tmp_path, check=True)
+    assert (tmp_path / "charts.txt").is_file()
+    assert lists.write(later, tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {*lists.files(later), "notes.txt"}
+    assert not lists.write(later, tmp_path)
