@@ -257,7 +257,7 @@ def test_an_administrator_passes_preflight_and_a_stranger_does_not(
     token = cluster.request("POST", path, body={"spec": {}}, subject="get a token")["status"]["token"]
     other = as_user(embedded_cluster, {"token": token})
     codes, unknown = look(other)
-    assert codes == {"IP-PRE-004", "IP-PRE-006"}
+    assert codes == {"IP-PRE-004", "IP-PRE-006", "IP-PRE-009"}
     assert {"IP-PRE-010", "IP-PRE-050"} <= unknown
     result = apply(other, [secret()])
     assert "is forbidden" in str(result.errors[0])

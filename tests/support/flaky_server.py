@@ -8,11 +8,10 @@ import socket
 import ssl
 import struct
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from http.client import HTTPSConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from itertools import count
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -20,17 +19,18 @@ from urllib.parse import urlsplit
 import yaml
 
 RESET = 0
-#: What happens to writes, in turn; None lets one through, a number is the status of the answer.
-FAULTS: tuple[int | None, ...] = (None, 429, None, 503, RESET, None, 500, None, None)
+#: What happens to the first writes of an object; a number is the status of the answer. Objects take these in turn, so
+#: that each meets fewer faults than a client has attempts.
+FAULTS: tuple[tuple[int, ...], ...] = ((429, 503), (), (RESET, 500), (503,))
 
 
 @contextmanager
-def flaky(kubeconfig: Path, folder: Path, faults: Sequence[int | None] = FAULTS) -> Iterator[tuple[Path, list[int]]]:
+def flaky(kubeconfig: Path, folder: Path) -> Iterator[tuple[Path, list[int]]]:
     """A kubeconfig for a server that passes requests on to that of `kubeconfig`, and the faults it made so far."""
     body = yaml.safe_load(kubeconfig.read_text(encoding="utf-8"))
     real = body["clusters"][0]["cluster"]["server"]
     handler = type("Handler", (_Handler,), {"origin": urlsplit(real).netloc, "tls": _tls(body, folder)})
-    handler.faults, handler.turn, handler.made = tuple(faults), count(), []  # type: ignore[attr-defined]
+    handler.lock, handler.left, handler.made = threading.Lock(), {}, []  # type: ignore[attr-defined]
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     server.daemon_threads = True
     threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
@@ -68,23 +68,31 @@ class _Handler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
     origin: str
     tls: ssl.SSLContext
-    faults: tuple[int | None, ...]
-    turn: Iterator[int]
+    lock: threading.Lock
+    left: dict[str, list[int]]
     made: list[int]
 
     def _serve(self) -> None:
         raw = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        fault = self.faults[next(self.turn) % len(self.faults)] if self.command in ("PATCH", "DELETE") else None
+        fault = self._fault() if self.command in ("PATCH", "DELETE") else None
         if fault is None:
             self._pass_on(raw)
             return
-        self.made.append(fault)
         if fault == RESET:
             self._reset()
         else:
             body = {"kind": "Status", "reason": "Spoiled", "message": "spoiled on purpose", "code": fault}
             headers = {"Content-Type": "application/json", **({"Retry-After": "1"} if fault == 429 else {})}
             self._answer(fault, headers, json.dumps(body).encode())
+
+    def _fault(self) -> int | None:
+        """The next fault of the object that is written, if it has one left."""
+        with self.lock:
+            left = self.left.setdefault(urlsplit(self.path).path, list(FAULTS[len(self.left) % len(FAULTS)]))
+            if not left:
+                return None
+            self.made.append(left.pop(0))
+            return self.made[-1]
 
     def _pass_on(self, raw: bytes) -> None:
         connection = HTTPSConnection(self.origin, context=self.tls, timeout=60)
