@@ -23,7 +23,7 @@ MODELS = 10
 #: How much longer a run with MANY namespaces may take than one with FEW.
 TARGET = 1.10
 #: Runs that count, each time the models were changed.
-SAMPLES = 3
+SAMPLES = 6
 SETTLED_SECONDS = 120
 _SCHEDULERS = "app.kubernetes.io/component=llminferenceservice-router-scheduler"
 _NOTHING_CHANGED = re.compile(r"^cluster +: .*\bchanged=0\b", re.MULTILINE)
