@@ -19,7 +19,6 @@ from embedded_cluster.ask import ask_models
 from embedded_cluster.network import host_address
 from embedded_cluster.processes import ProcessId
 from embedded_cluster.state import pod_processes
-from embedded_cluster.tools import cache_root
 
 from tests.scenarios.conftest import Installation, run_on
 from tests.support.clusters import EmbeddedCluster, Object, wait_for
@@ -455,10 +454,7 @@ def test_a_plugin_that_the_picker_lacks_ends_it_in_its_own_words(cluster: Embedd
 
 # A measured load --------------------------------------------------------------------------
 
-GUIDELLM = cache_root() / "guidellm" / "bin" / "guidellm"
 
-
-@pytest.mark.skipif(not GUIDELLM.is_file(), reason="GuideLLM is not installed: `make guidellm` does it (430 MB)")
 def test_guidellm_measures_a_model_through_the_gateway(cluster: EmbeddedCluster, tmp_path: Path) -> None:
     variables = {"model": MODEL, "models_benchmark_seconds": 10, "models_benchmark_directory": str(tmp_path)}
     run = run_on(cluster, playbook="playbooks/benchmark.yml", variables=variables)
