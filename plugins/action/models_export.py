@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -26,7 +25,7 @@ class ActionModule(PlatformAction):
     def perform(self, arguments: dict[str, Any]) -> dict[str, Any]:
         from inference_platform import catalog
         from inference_platform.cluster import models
-        from inference_platform.cluster.objects import prepare
+        from inference_platform.cluster.objects import Ref, prepare
         from inference_platform.models import export, kept
 
         choice = models.Choice(only=frozenset(arguments["only"]))
@@ -36,7 +35,7 @@ class ActionModule(PlatformAction):
         rendered = handover.take(arguments["rendered"])
         selection = choice.of(rendered.objects, filter(None, earlier.values()))
         # Quotas, priorities and node pools too; a namespace that models need is written as they make it.
-        every = {_key(obj): obj for obj in (*arguments["platform"]["capacity"], *selection.objects)}
+        every = {Ref.of(obj): obj for obj in (*arguments["platform"]["capacity"], *selection.objects)}
         files = export.files(map(prepare, every.values()), beside)
         written = export.write(folder, files, beside=frozenset(beside), check=self.check)
         others = len(set(beside) - files.keys())
@@ -49,10 +48,6 @@ class ActionModule(PlatformAction):
             "warnings": list(selection.notes),
             "directory": str(folder),
         }
-
-
-def _key(obj: Mapping[str, Any]) -> tuple[str, str, str]:
-    return obj["kind"], obj["metadata"].get("namespace", ""), obj["metadata"]["name"]
 
 
 def told(written: Any, folder: Path, others: int) -> str:

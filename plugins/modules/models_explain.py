@@ -17,13 +17,6 @@ options:
     description: The model, as C(name) or C(namespace/name).
     type: str
     required: true
-  move:
-    description:
-      - Names of models that go over to this release, as C(name) or C(namespace/name). Of others the result says that
-        the cluster may have them as an earlier release wrote them.
-    type: list
-    elements: str
-    default: []
   inventories:
     description: Folders or files of the inventory, for file and line. Default is what was given with C(-i).
     type: list
@@ -33,6 +26,7 @@ notes:
 extends_documentation_fragment:
   - inference.platform.plan
   - inference.platform.plan.rendered
+  - inference.platform.plan.move
   - inference.platform.controller
 author:
   - The inference platform project (@inference-platform)

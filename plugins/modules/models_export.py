@@ -8,8 +8,8 @@ module: models_export
 short_description: Write the objects of the models to files
 version_added: 0.1.0
 description:
-  - Writes the objects that M(inference.platform.models) would apply, byte for byte, one file each, with
-    kustomizations that give Argo CD its sync waves.
+  - Writes the objects that M(inference.platform.models) would apply, and the quotas, priorities and node pools of the
+    inventory, byte for byte, one file each, with kustomizations that give Argo CD its sync waves.
   - Needs no cluster. The pull secret is not written.
   - Files of an earlier export that are no longer wanted are removed; other files stay.
   - With O(only) just the files of these models are written and removed, and routes that lead to them. The rest of an
@@ -24,18 +24,12 @@ options:
     type: list
     elements: str
     default: []
-  move:
-    description:
-      - Names of models that go over to this release, as C(name) or C(namespace/name). Of others the result says that
-        the cluster may have them as an earlier release wrote them.
-    type: list
-    elements: str
-    default: []
 notes:
   - Supports check mode.
 extends_documentation_fragment:
   - inference.platform.plan
   - inference.platform.plan.rendered
+  - inference.platform.plan.move
   - inference.platform.controller
 author:
   - The inference platform project (@inference-platform)
