@@ -97,6 +97,32 @@ def test_a_quota_comes_with_its_namespace_which_is_the_one_that_models_make() ->
     assert quota["spec"] == {"hard": {"pods": "20", "requests.nvidia.com/gpu": "4"}}
 
 
+@pytest.mark.parametrize(
+    ("hard", "entry", "needed"),
+    [
+        pytest.param({"requests.nvidia.com/gpu": 3}, {"replicas": 2, "gpu": {"count": 2}}, "4", id="GPUs"),
+        pytest.param({"pods": "2"}, {"replicas": 3}, "3", id="pods"),
+    ],
+)
+def test_a_quota_with_less_room_than_its_models_need_is_told_before_the_cluster_is_asked(
+    hard: dict[str, Any], entry: dict[str, Any], needed: str
+) -> None:
+    given = settings(namespace_quotas=[{"namespace": "team", "hard": hard}], models=[{**MODEL, **entry}])
+    (found,) = [item for item in examine(given, environ={}).findings if item.code == "IP-PLT-027"]
+    assert (found.severity, found.where) == ("warning", f"namespace_quotas[0].hard.{next(iter(hard))}")
+    assert found.expected == f"room for the models of team, which need {needed}"
+
+
+def test_a_quota_with_room_for_its_models_is_not_told() -> None:
+    hard = {"requests.nvidia.com/gpu": 2, "pods": 2, "requests.cpu": "100m"}
+    stopped = {**MODEL, "name": "s", "replicas": 9, "state": "stopped"}
+    given = settings(
+        namespace_quotas=[{"namespace": "team", "hard": hard}, {"namespace": "empty", "hard": {"pods": 0}}],
+        models=[{**MODEL, "replicas": 2}, stopped, {**MODEL, "namespace": "other", "replicas": 9}],
+    )
+    assert "IP-PLT-027" not in [item.code for item in examine(given, environ={}).findings]
+
+
 def test_a_node_pool_is_what_the_user_wrote() -> None:
     spec = {"limits": {"nvidia.com/gpu": 8}, "template": {"spec": {"nodeClassRef": {"name": "gpu"}}}}
     (made,) = resolve(settings(node_pools=[{"name": "burst", "karpenter": spec}])).capacity

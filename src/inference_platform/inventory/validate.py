@@ -15,6 +15,7 @@ from inference_platform.inventory.role_inputs import role_inputs
 from inference_platform.models.choice import unknown
 from inference_platform.models.layers import POOLS
 from inference_platform.models.pipeline import RenderResult, check_schema, ids_of, render_inventory
+from inference_platform.platform.pools import check_room
 from inference_platform.platform.resolve import check_settings, needs_pull_secret, resolve, setting
 from inference_platform.problems import Reporter
 from inference_platform.schema import SchemaMistake
@@ -84,6 +85,8 @@ def examine(
     platform["pools"] = {**pools, **platform["pools"]}
     models = render_inventory(settings, platform, sources)
     findings += [*models.findings, *_unknown_moves(settings, platform, sources, report)]
+    if can_be_planned:
+        findings += check_room(settings, models.models, platform["serving"]["gpu"]["resource"], report)
     return Examination(findings, models if can_be_planned else None)
 
 

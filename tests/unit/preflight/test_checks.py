@@ -830,6 +830,16 @@ def test_a_dead_webhook_that_cannot_stop_us_is_let_pass(webhook: dict[str, Any])
     assert world.codes() == []
 
 
+def test_a_quota_that_the_run_raises_is_judged_as_the_inventory_has_it() -> None:
+    world = World()
+    gpus = "requests.nvidia.com/gpu"
+    world.add("quotas", named("ResourceQuota", "inference-platform", "models", spec={"hard": {gpus: "3"}}))
+    world.models = [service("m", replicas=2, template=asking_for(2))]
+    assert world.codes() == [("IP-PRE-034", "warning")]
+    world.settings["namespace_quotas"] = [{"namespace": "models", "hard": {gpus: 4}}]
+    assert world.codes() == []
+
+
 def test_a_quota_on_limits_is_fine_with_defaults() -> None:
     world = World()
     a_quota_on_limits(world)
