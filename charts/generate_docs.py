@@ -52,6 +52,9 @@ def table_rows(schema: Mapping[str, Any], values: Any, prefix: str = "") -> Iter
         items = child.get("items", {})
         if items.get("properties"):
             yield from table_rows(items, _ABSENT, f"{key}[].")
+    further = schema.get("additionalProperties")
+    if isinstance(further, Mapping) and further.get("properties"):
+        yield from table_rows(further, _ABSENT, f"{prefix}<name>.")
 
 
 def _type_text(schema: Mapping[str, Any]) -> str:

@@ -61,6 +61,8 @@ CONTRADICTIONS = [
     ),
 ]
 
+KSERVE = "components.kserve"
+
 # Values of the wrong type or form, and what the schema must name.
 REFUSED = [
     (case("rhai-operator"), "images.rhai_operator=registry.example.com/operator:latest", "images.rhai_operator"),
@@ -72,6 +74,13 @@ REFUSED = [
     (case("kubernetes-engine"), "dependencies.lws.managementPolicy=managed", "dependencies.lws.managementPolicy"),
     (case("inference-gateway", "http"), "http.port=70000", "http.port"),
     (case("kserve"), "global.imagePullSecrets=rhai-pull-secret", "global.imagePullSecrets"),
+    # Each of these would delete the serving stack.
+    (case("data-science-cluster"), f"{KSERVE}.managementState=Removed", f"{KSERVE}.managementState"),
+    (case("data-science-cluster"), f"{KSERVE}.managementState=Unmanaged", f"{KSERVE}.managementState"),
+    (case("data-science-cluster"), f"{KSERVE}=null", KSERVE.partition(".")[0]),
+    (case("kserve-instance"), "spec.managementState=Removed", "spec"),
+    (case("data-science-cluster"), f"{KSERVE}.managmentState=Managed", KSERVE),
+    (case("data-science-cluster"), "components.ray.managmentState=Managed", "components.ray"),
 ]
 
 
@@ -163,6 +172,11 @@ def test_the_table_of_values_shows_defaults_types_and_items_of_lists() -> None:
                 "description": "Things.",
                 "items": {"properties": {"name": {"type": "string", "description": "Name of a thing."}}},
             },
+            "parts": {
+                "type": "object",
+                "properties": {"one": {"type": "string", "description": "The first."}},
+                "additionalProperties": {"properties": {"on": {"type": "boolean", "description": "Whether."}}},
+            },
         }
     }
     table = generate_docs.render_table(generate_docs.table_rows(schema, {"port": 80, "list": []}))
@@ -171,6 +185,8 @@ def test_the_table_of_values_shows_defaults_types_and_items_of_lists() -> None:
         "| `mode` | `a` or `b` |  | Its mode. |",
         "| `list` | array | `[]` | Things. |",
         "| `list[].name` | string |  | Name of a thing. |",
+        "| `parts.one` | string |  | The first. |",
+        "| `parts.<name>.on` | boolean |  | Whether. |",
     ]
 
 
@@ -201,8 +217,9 @@ def _objects_of(schema: dict[str, Any], path: str) -> Iterator[tuple[str, dict[s
         yield path, schema
     for name, child in schema.get("properties", {}).items():
         yield from _objects_of(child, f"{path}.{name}")
-    if isinstance(schema.get("items"), dict):
-        yield from _objects_of(schema["items"], f"{path}[]")
+    for keyword, suffix in (("items", "[]"), ("additionalProperties", ".*")):
+        if isinstance(schema.get(keyword), dict):
+            yield from _objects_of(schema[keyword], f"{path}{suffix}")
 
 
 def _schema_problems(schema: dict[str, Any]) -> Iterator[str]:
