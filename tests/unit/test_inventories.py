@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from inference_platform.catalog import load
+from inference_platform.catalog.instance_types import load_hardware
 from inference_platform.inventory import Sources, validate
 from inference_platform.models import render
 from inference_platform.platform import resolve
@@ -22,7 +23,32 @@ EVERY = sorted(path.parent.name for path in INVENTORIES.glob("*/hosts.yml"))
 #: finds its provider by itself.
 SAMPLES = [name for name in EVERY if name not in ("local", "current")]
 FILES = ("10-cluster.yml", "20-layers.yml", "30-models.yml", "90-offline.yml")
-_NAME = re.compile(r"^(?:# )?([a-z_]+):", re.MULTILINE)
+SCHEMA = REPOSITORY / "schemas" / "inventory.schema.json"
+_NAME = re.compile(r"^(?:# )?([a-z_0-9]+):", re.MULTILINE)
+#: A setting in a comment, with the lines below it that are indented.
+_EXAMPLE = re.compile(r"^# [a-z0-9]+_[a-z_0-9]+:.*\n(?:#  .*\n)*", re.MULTILINE)
+#: Settings that are no part of the schema, since a role has them, and that an inventory without internet needs.
+OF_ROLES = {"platform_crd_mirror", "platform_chart_mirror"}
+LABEL = "node.kubernetes.io/instance-type"
+#: What an example needs besides, as the comment before it says.
+AS_THE_COMMENT_SAYS: dict[str, dict[str, Any]] = {
+    "certificate_authority": {"cloud_manager": "none"},
+    "platform_chart_mirror": {"distribution": "community"},
+    "chart_sha256": {"distribution": "community"},
+    "traffic_groups": {"model_defaults": {"namespace": "models", "traffic": {"group": "chat"}}},
+}
+#: Settings that say nothing to some providers: why, and which sample has them.
+ONLY_FOR = {
+    # OpenShift's operators come by OLM, and nowhere else does.
+    **dict.fromkeys(("olm_operators", "platform_olm_source"), frozenset({"openshift"})),
+    # Only these have a cloud manager that could delete anything.
+    "ownership_let_go": frozenset({"eks", "aks", "coreweave"}),
+    # OpenShift's operators make the authority, and nobody publishes charts for it.
+    **dict.fromkeys(
+        ("certificate_authority", "platform_chart_mirror", "chart_sha256", "pull_secret_from"),
+        frozenset({"eks", "aks", "gke", "coreweave", "generic"}),
+    ),
+}
 
 
 def files_of(inventory: str) -> list[Path]:
@@ -70,6 +96,67 @@ def test_every_setting_of_one_sample_is_in_all_of_them(inventory: str, number: i
     reference = set(yaml.safe_load(files_of("eks")[number].read_text(encoding="utf-8")))
     found = set(yaml.safe_load(files_of(inventory)[number].read_text(encoding="utf-8")))
     assert {name for name in found if not name.endswith("_wait_seconds")} == reference
+
+
+@pytest.mark.parametrize("inventory", SAMPLES)
+def test_every_setting_that_says_something_to_the_provider_is_in_its_sample(inventory: str) -> None:
+    """As a setting or as an example in a comment."""
+    known = set(json.loads(SCHEMA.read_text(encoding="utf-8"))["properties"]) | OF_ROLES | ONLY_FOR.keys()
+    wanted = {name for name in known if inventory in ONLY_FOR.get(name, SAMPLES)}
+    found = {name for path in files_of(inventory) for name in _NAME.findall(path.read_text(encoding="utf-8"))}
+    assert found & known == wanted
+
+
+def examples() -> list[tuple[str, str]]:
+    """Every example in a comment of a sample: the inventory and its text."""
+    return [
+        (inventory, re.sub("^# ", "", example, flags=re.MULTILINE))
+        for inventory in SAMPLES
+        for path in files_of(inventory)
+        for example in _EXAMPLE.findall(path.read_text(encoding="utf-8"))
+    ]
+
+
+@pytest.mark.parametrize(
+    ("inventory", "example"), [pytest.param(*item, id=f"{item[0]}-{item[1].partition(':')[0]}") for item in examples()]
+)
+def test_an_example_can_be_taken_as_it_is(inventory: str, example: str, environment: dict[str, str]) -> None:
+    variables = (
+        variables_of(inventory) | yaml.safe_load(example) | AS_THE_COMMENT_SAYS.get(example.partition(":")[0], {})
+    )
+    found = validate(variables, Sources.load([str(INVENTORIES / inventory)]), environ=environment)
+    assert [str(finding) for finding in found] == []
+
+
+@pytest.mark.parametrize("inventory", SAMPLES)
+def test_examples_of_capacity_can_be_taken_together(inventory: str, environment: dict[str, str]) -> None:
+    """With every pool asked for by a model."""
+    together = yaml.safe_load("".join(text for name, text in examples() if name == inventory and _of_capacity(text)))
+    variables = variables_of(inventory) | together
+    assert together.keys() == {"node_pools", "namespace_quotas", "node_autoscaling", "instance_types"}
+    (model,) = variables["models"]
+    variables["models"] = [
+        {**model, "name": f"in-{pool['name']}", "replicas": 1, "profiles": [pool["name"]]}
+        for pool in variables["node_pools"]
+    ]
+    found = validate(variables, Sources.load([str(INVENTORIES / inventory)]), environ=environment)
+    assert [str(finding) for finding in found] == []
+
+
+@pytest.mark.parametrize("inventory", SAMPLES)
+def test_machines_of_examples_are_not_in_the_catalogue_and_those_of_pools_are(inventory: str) -> None:
+    provider = variables_of(inventory)["provider"]
+    known = {item.name for item in load_hardware().instance_types.get(provider, ())}
+    together = yaml.safe_load("".join(text for name, text in examples() if name == inventory and _of_capacity(text)))
+    selectors = [pool.get("node_selector", {}) for pool in together["node_pools"]]
+    selected = {item[LABEL] for item in selectors if LABEL in item}
+    assert {item["name"] for item in together["instance_types"]} & known == set()
+    assert selected <= known
+    assert bool(selected) == bool(known)
+
+
+def _of_capacity(example: str) -> bool:
+    return example.startswith(("node_pools:", "namespace_quotas:", "node_autoscaling:", "instance_types:"))
 
 
 @pytest.mark.parametrize("inventory", EVERY)
