@@ -9,7 +9,9 @@ from pathlib import Path
 from inference_platform.mirror.needs import Needs
 
 #: Files that some needs have and others have not.
-_NOT_ALWAYS = {"charts.txt", "mapping.txt", "registries.conf"}
+_NOT_ALWAYS = {"charts.txt", "mapping.txt", "mapping-oc.txt", "registries.conf"}
+#: Hexadecimal digits of a digest in the tag that `oc image mirror` gives the copy.
+_DIGITS_OF_TAG = 12
 
 
 def as_text(needs: Needs) -> str:
@@ -66,6 +68,7 @@ def files(needs: Needs) -> dict[str, str]:
         found["charts.txt"] = _lines(f"{item.repository}/{item.name} {item.version} {item.sha256}" for item in charts)
     if needs.registry:
         found["mapping.txt"] = _lines(f"{item.source}={item.target}" for item in needs.images)
+        found["mapping-oc.txt"] = _lines(f"{item.source}={_for_oc(item.target)}" for item in needs.images)
         found["registries.conf"] = _registries(needs)
     return found
 
@@ -90,6 +93,18 @@ def write(needs: Needs, folder: Path, *, check: bool = False) -> bool:
                 folder.mkdir(parents=True, exist_ok=True)
                 path.write_text(text, encoding="utf-8")
     return changed
+
+
+def _for_oc(target: str) -> str:
+    """The target as `oc image mirror` takes it: without a digest, which it refuses there.
+
+    A tag made of the digest takes its place, because oc also refuses the same target twice, and releases have several
+    images of one repository (ParseDestinationReference and parseArgs of openshift/oc). The copy keeps its digest.
+    """
+    name, _, digest = target.partition("@")
+    if not digest or ":" in name.rpartition("/")[2]:
+        return name
+    return f"{name}:digest-{digest.partition(':')[2][:_DIGITS_OF_TAG]}"
 
 
 def _registries(needs: Needs) -> str:

@@ -130,14 +130,33 @@ def test_the_lists_are_for_programs(tmp_path: Path) -> None:
     assert lists.write(listed, tmp_path)
     assert not lists.write(listed, tmp_path)
     assert (tmp_path / "images.txt").read_text().splitlines() == [item.source for item in listed.images]
-    pairs = dict(line.split("=") for line in (tmp_path / "mapping.txt").read_text().splitlines())
-    assert pairs == {item.source: item.target for item in listed.images}
+    assert mapping_of(listed) == {item.source: item.target for item in listed.images}
     assert json.loads((tmp_path / "mirror.json").read_text()) == json.loads(json.dumps(listed.to_dict()))
     conf = (tmp_path / "registries.conf").read_text()
     assert (
         'location = "registry.redhat.io"\n\n[[registry.mirror]]\nlocation = "mirror.example.com:5000/platform"' in conf
     )
-    assert not {"mapping.txt", "registries.conf"} & set(lists.files(needs()))
+    assert not {"mapping.txt", "mapping-oc.txt", "registries.conf"} & set(lists.files(needs()))
+
+
+def test_oc_gets_targets_without_a_digest_and_none_twice() -> None:
+    """It refuses a digest there, and a target twice; the release of aws has two images of one repository."""
+    listed = needs(MIRROR, provider="aws")
+    lines = lists.files(listed)["mapping-oc.txt"].splitlines()
+    pairs = dict(line.split("=") for line in lines)
+    assert list(pairs) == [item.source for item in listed.images]
+    assert len(set(pairs.values())) == len(lines)
+    assert not any("@" in target for target in pairs.values())
+    repositories = {source: target.partition("@")[0] for source, target in mapping_of(listed).items()}
+    assert len(set(repositories.values())) < len(lines)
+    assert pairs[OWN] == f"{MIRROR}/team/vllm:v1"
+    for source in pairs.keys() - {OWN, "quay.io/team/weights:v1"}:
+        tag = f"digest-{source.partition('@sha256:')[2][:12]}"
+        assert pairs[source] == f"{repositories[source]}:{tag}"
+
+
+def mapping_of(listed: Needs) -> dict[str, str]:
+    return dict(line.split("=") for line in lists.files(listed)["mapping.txt"].splitlines())
 
 
 @pytest.mark.parametrize("part", ["chart", "image", "hf://org/model", "cert-manager.io"])
