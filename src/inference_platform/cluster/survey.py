@@ -29,7 +29,7 @@ _OF_PODS = re.compile(r"spec\.(prefill\.)?(model|template|worker|labels|annotati
 
 @dataclass(frozen=True)
 class Read:
-    """One list: the part of the snapshot it fills, and of what."""
+    """One list: the part of the snapshot it fills, and of what; without a namespace of all."""
 
     part: str
     api_version: str
@@ -37,6 +37,7 @@ class Read:
     metadata_only: bool = False
     label_selector: str = ""
     field_selector: str = ""
+    namespace: str | None = None
 
 
 _ADMISSION = "admissionregistration.k8s.io/v1"
@@ -56,6 +57,14 @@ READS: tuple[Read, ...] = (
     Read("quotas", "v1", "ResourceQuota"),
     Read("limit_ranges", "v1", "LimitRange"),
     Read("load_balancers", "v1", "Service", field_selector="spec.type=LoadBalancer"),
+    Read(
+        "autoscaler_status",
+        "v1",
+        "ConfigMap",
+        metadata_only=True,
+        field_selector="metadata.name=cluster-autoscaler-status",
+        namespace="kube-system",
+    ),
     Read("storage_classes", "storage.k8s.io/v1", "StorageClass", metadata_only=True),
     Read("claims", "v1", "PersistentVolumeClaim"),
     Read("subscriptions", "operators.coreos.com/v1alpha1", "Subscription"),
@@ -119,6 +128,7 @@ def _list(cluster: Cluster, read: Read) -> list[Object] | errors.Forbidden:
         return cluster.list(
             read.api_version,
             read.kind,
+            read.namespace,
             label_selector=read.label_selector,
             field_selector=read.field_selector,
             metadata_only=read.metadata_only,

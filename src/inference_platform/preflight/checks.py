@@ -11,7 +11,7 @@ from inference_platform.cluster.immutable import group_size
 from inference_platform.cluster.objects import Object, quantity
 from inference_platform.findings import ERROR, WARNING
 from inference_platform.platform.resolve import OPERATORS_OF_CHOICE
-from inference_platform.preflight import data, detection, ownership
+from inference_platform.preflight import data, detection, node_supply, ownership
 from inference_platform.preflight.detection import OUR_LABEL
 from inference_platform.preflight.registry import Objection, Scene, check, not_asked, published_charts
 from inference_platform.preflight.snapshot import ENGINES, OWN_RELEASES, annotations_of, dig, labels_of, place
@@ -217,14 +217,21 @@ def usable_node(scene: Scene) -> Iterator[Objection]:
     nodes = scene.seen.of("nodes")
     if any(_takes_operators(scene, node) for node in nodes):
         return
-    scaled = any(item["metadata"]["name"].startswith("nodepools.karpenter.") for item in scene.seen.of("crds"))
     architectures = or_list(scene.data["architectures"])
+    starter = node_supply.starter(scene)
+    remedy = (
+        f"Expect {starter} to start one, if it may start such nodes; the pods wait until then."
+        if starter
+        else "Add such a node, or take the taint off one: what a run installs tolerates no taints (charts of operators "
+        "that you install by hand have a value for that). Where such nodes start when pods wait for them, set "
+        "node_autoscaling: true."
+    )
     yield Objection(
         "nodes",
         f"a ready Linux node ({architectures}) without taints that keep pods away",
         _listed([f"{node['metadata']['name']}: {_why_not(scene, node)}" for node in nodes]) or "no node",
-        "Add such a node, or take the taint off one; operators and controllers have no tolerations.",
-        WARNING if scaled else "",
+        remedy,
+        WARNING if starter else "",
     )
 
 

@@ -18,7 +18,7 @@ from inference_platform.models.kept import releases_of_models
 from inference_platform.models.pipeline import render_inventory
 from inference_platform.models.rules.cluster import check_cluster
 from inference_platform.platform.resolve import ownership_choices, serving_of, setting
-from inference_platform.preflight import data, detection, gateway_checks, outcome, ownership
+from inference_platform.preflight import data, detection, gateway_checks, node_supply, outcome, ownership
 from inference_platform.preflight.detection import OUR_LABEL
 from inference_platform.preflight.ownership import Decision, Question
 from inference_platform.preflight.registry import Scene, published_charts
@@ -125,7 +125,13 @@ def examine(
         pinned = [chart for chart in published_charts(plan) if chart["sha256"]]
         survey.look_at_charts(seen, pinned, helm=helm, mirror=chart_source.mirror, cache=chart_source.cache)
     others = late + _capacity(
-        seen, plan, rendered, moved, where, own=setting(settings, "instance_types"), nodes_are_started=scene.scales
+        seen,
+        plan,
+        rendered,
+        moved,
+        where,
+        own=setting(settings, "instance_types"),
+        starter=node_supply.starter(scene),
     )
     others += _references(cluster, seen, plan, rendered, where, installs=installs)
     return Examination(plan, outcome.run(scene, _version(seen), others), rendered, kept)
@@ -250,13 +256,13 @@ def _capacity(
     where: Where,
     *,
     own: Iterable[Mapping[str, Any]],
-    nodes_are_started: bool,
+    starter: str,
 ) -> list[Finding]:
     if {"nodes", "pods"} & seen.unseen.keys():
         return []
     gpu = plan["serving"]["gpu"]
     machines = None
-    if nodes_are_started:
+    if starter:
         machines = capacity.plan_for_empty_cluster(rendered.objects, plan["provider"], gpu, own=own)
     changing = survey.changing_models(rendered.objects, seen.of("services"), seen.of("pods"))
     changing |= {(namespace, name) for namespace, _, name in (model.partition("/") for model in moved)}
@@ -269,6 +275,7 @@ def _capacity(
         objects=rendered.objects,
         changing=changing,
         startable=machines,
+        starter=starter,
     ).findings
 
 

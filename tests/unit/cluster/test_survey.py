@@ -37,6 +37,18 @@ def test_what_is_served_is_listed_and_nothing_is_written(api: FakeApi, cluster: 
     assert api.writes() == []
 
 
+def test_the_status_of_cluster_autoscaler_is_looked_for_in_its_namespace_alone(
+    api: FakeApi, cluster: Cluster, helm: str
+) -> None:
+    for namespace, name in (("kube-system", "other"), ("team", "cluster-autoscaler-status")):
+        api.put({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "namespace": namespace}})
+    assert survey.look(cluster, helm=helm).of("autoscaler_status") == []
+    metadata = {"name": "cluster-autoscaler-status", "namespace": "kube-system"}
+    api.put({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata})
+    (found,) = survey.look(cluster, helm=helm).of("autoscaler_status")
+    assert found["metadata"]["namespace"] == "kube-system"
+
+
 def test_what_may_not_be_listed_is_noted_with_the_servers_words(api: FakeApi, cluster: Cluster, helm: str) -> None:
     api.fail("GET", "/nodes$", 403, "nodes is forbidden")
     seen = survey.look(cluster, helm=helm)

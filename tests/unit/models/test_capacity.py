@@ -277,7 +277,15 @@ def test_what_nodes_can_be_started_for_is_a_warning_with_the_machines() -> None:
     machines = startable("L4", 8, wanted)
     (finding,) = check([model(count=8, replicas=2)], [], [], GPU, objects=[wanted], startable=machines).findings
     assert (finding.code, finding.severity) == ("IP-CAP-001", "warning")
-    assert finding.remedy == "Expect the autoscaler to start 2 x big; the pods wait until then."
+    assert finding.remedy == (
+        "Expect the autoscaler to start 2 x big, if it may start such nodes; the pods wait until then."
+    )
+
+
+def test_where_nothing_starts_nodes_the_remedy_names_the_setting_that_says_otherwise() -> None:
+    (finding,) = check([model(count=8)], [], [], GPU, objects=[service(gpus=8)]).findings
+    assert (finding.code, finding.severity) == ("IP-CAP-001", "error")
+    assert finding.remedy.endswith("Where such nodes start when pods wait for them, set node_autoscaling: true.")
 
 
 def test_what_no_machine_takes_stays_an_error() -> None:

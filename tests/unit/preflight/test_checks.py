@@ -758,19 +758,73 @@ def a_pool_without_nodes(world: World) -> None:
     world.settings["node_pools"] = [{"name": "burst", "capacity": "spot"}]
 
 
-@pytest.mark.parametrize("maker", ["karpenter", "autoscaler", "node", "the inventory says so"])
-def test_a_pool_may_be_empty_where_something_makes_nodes(maker: str) -> None:
+def karpenter_is_there(world: World) -> None:
+    world.add("crds", named("CustomResourceDefinition", "nodepools.karpenter.sh"))
+
+
+def a_planned_node_pool(world: World) -> None:
+    karpenter_is_there(world)
+    world.settings["node_pools"] = [{"name": "made", "karpenter": {"template": {}}}]
+
+
+def cluster_autoscaler_in_the_cluster(world: World) -> None:
+    world.add("deployments", deployment("blue-aws-cluster-autoscaler", "kube-system", "main", "autoscaler:v1"))
+
+
+def cluster_autoscaler_out_of_sight(world: World) -> None:
+    """AKS and GKE run it in their own control plane; it writes its status all the same."""
+    world.add("autoscaler_status", named("ConfigMap", "cluster-autoscaler-status", "kube-system"))
+
+
+def the_inventory_says_so(world: World) -> None:
+    world.settings["node_autoscaling"] = True
+
+
+STARTERS = [
+    karpenter_is_there,
+    a_planned_node_pool,
+    cluster_autoscaler_in_the_cluster,
+    cluster_autoscaler_out_of_sight,
+    the_inventory_says_so,
+]
+EMPTY_GROUPS: list[Any] = [
+    (only_nodes_with_taints, [("IP-PRE-010", "warning")]),
+    (an_architecture_without_images, [("IP-PRE-010", "warning")]),
+    (a_pool_without_nodes, []),
+]
+
+
+@pytest.mark.parametrize("starts_nodes", STARTERS)
+@pytest.mark.parametrize(("spoil", "told"), EMPTY_GROUPS)
+def test_groups_without_nodes_are_no_mistake_where_something_starts_them(
+    spoil: Callable[[World], None], told: list[tuple[str, str]], starts_nodes: Callable[[World], None]
+) -> None:
+    world = World()
+    spoil(world)
+    pools = world.settings.pop("node_pools", [])
+    starts_nodes(world)
+    world.settings["node_pools"] = pools + world.settings.get("node_pools", [])
+    assert world.codes() == told
+
+
+def test_openshifts_operator_of_autoscalers_starts_no_nodes() -> None:
+    world = World()
+    a_pool_without_nodes(world)
+    world.add("deployments", deployment("cluster-autoscaler-operator", "openshift-machine-api", "main", "o:v1"))
+    assert world.codes() == [("IP-PRE-081", "warning")]
+
+
+def test_a_pool_of_a_node_pool_that_nobody_makes_is_told() -> None:
+    world = World()
+    world.settings["node_pools"] = [{"name": "burst", "node_selector": {"karpenter.sh/nodepool": "burst"}}]
+    assert world.codes() == [("IP-PRE-081", "warning")]
+
+
+def test_a_pool_whose_node_is_there_is_fine() -> None:
     world = World()
     world.settings["node_pools"] = [{"name": "burst", "node_selector": {"pool": "burst"}}]
-    if maker == "karpenter":
-        world.add("crds", named("CustomResourceDefinition", "nodepools.karpenter.sh"))
-    elif maker == "the inventory says so":
-        world.settings["node_autoscaling"] = True
-    elif maker == "autoscaler":
-        world.add("deployments", deployment("aks-cluster-autoscaler", "kube-system", "main", "autoscaler:v1"))
-    else:
-        world.add("nodes", node("burst-1"))
-        world.seen.parts["nodes"][-1]["metadata"]["labels"] = {"pool": "burst"}
+    world.add("nodes", node("burst-1"))
+    world.seen.parts["nodes"][-1]["metadata"]["labels"] = {"pool": "burst"}
     assert world.findings() == []
 
 

@@ -117,6 +117,48 @@ def test_rights_are_asked_for_until_something_of_ours_is_there_not_only_a_namesp
     assert bool(asked) is not begun
 
 
+@pytest.mark.parametrize("installs", [False, True])
+@pytest.mark.parametrize(
+    ("product", "karpenter", "said", "severity", "words"),
+    [
+        ("NVIDIA-L4", True, False, "warning", "Expect Karpenter to start 1 x g6."),
+        ("NVIDIA-L4", False, True, "warning", "Expect the autoscaler to start 1 x g6."),
+        ("NVIDIA-L4", False, False, "error", "set node_autoscaling: true."),
+        ("Tesla-T4", True, False, "error", "no machine with Tesla-T4 is known for aws"),
+    ],
+)
+def test_a_model_on_an_empty_pool_waits_for_karpenters_nodes(
+    api: FakeApi,
+    cluster: Cluster,
+    product: str,
+    karpenter: bool,
+    said: bool,
+    severity: str,
+    words: str,
+    installs: bool,
+) -> None:
+    ready = {"conditions": [{"type": "Ready", "status": "True"}], "allocatable": {"cpu": "8", "memory": "32Gi"}}
+    api.put({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "cpu"}, "status": ready})
+    pool: dict[str, Any] = {"name": "burst", "capacity": "spot", "nodes_by": "karpenter"}
+    if karpenter:
+        name = {"name": "nodepools.karpenter.sh"}
+        api.put({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": name})
+        pool["karpenter"] = {"template": {}}
+    settings: dict[str, Any] = {
+        "platform_release": "3.5",
+        "provider": "aws",
+        "node_autoscaling": said,
+        "node_pools": [pool],
+        "models": [{"name": "n", "namespace": "team", "uri": "hf://a/b", "profiles": ["burst"]}],
+    }
+    settings["models"][0]["gpu"] = {"product": product, "count": 1}
+    rendered = render_inventory(settings, platform.resolve(settings).to_dict())
+    assert rendered.findings == []
+    found = examine.examine(cluster, settings, rendered, installs=installs)
+    (finding,) = (item for item in found.outcome.findings if item.code == "IP-CAP-001")
+    assert (finding.severity, words in finding.remedy) == (severity, True), finding.remedy
+
+
 @pytest.mark.parametrize("by_us", [False, True])
 def test_what_a_chart_of_the_community_made_is_ours_by_helms_record(
     api: FakeApi, cluster: Cluster, by_us: bool

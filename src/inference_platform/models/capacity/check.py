@@ -67,6 +67,7 @@ def check(
     objects: Iterable[Mapping[str, Any]] = (),
     changing: Collection[Key] = (),
     startable: EmptyClusterPlan | None = None,
+    starter: str = "the autoscaler",
 ) -> Capacity:
     """Judge whether each model can run on the cluster.
 
@@ -74,9 +75,10 @@ def check(
     the plan (resource, product_label, tolerations). ``objects`` are the rendered ones: of
     a model whose LLMInferenceService is among them all pods count, with CPU, memory,
     selectors and groups; of others the GPUs of the summary. ``changing`` names the models
-    whose pods this run replaces. ``startable`` are the machines that an autoscaler could
-    start: what they take is no error, only told. ``where`` gives the place of a model's field in the
-    inventory; without it the model is named.
+    whose pods this run replaces. ``startable`` are the machines that ``starter``
+    could start (None: nothing is known to start any): what they take is no error, only
+    told. ``where`` gives the place of a model's field in the inventory; without it the
+    model is named.
 
     IP-CAP-001 (error): no node can ever take one pod. IP-CAP-004 (error): no nodes can
     ever take one group of pods. IP-CAP-002 (warning): they exist, but not all replicas fit
@@ -86,7 +88,7 @@ def check(
     rendered = {demand.model: demand for demand in of_objects(objects)}
     demands = [rendered.get((model.namespace, model.name)) or of_summary(model, gpu) for model in models]
     plan = plan_demands(demands, snapshot(nodes, pods))
-    writer = _Writer(plan.nodes, gpu, where or _named, startable)
+    writer = _Writer(plan.nodes, gpu, where or _named, startable, starter)
     answers = list(zip(models, plan.models, strict=True))
     findings = [finding for model, answer in answers for finding in writer.impossible(model, answer)]
     findings += _first([finding for model, answer in answers for finding in writer.not_now(model, answer)])
@@ -104,12 +106,18 @@ class _Writer:
     """Turns answers into findings."""
 
     def __init__(
-        self, nodes: Sequence[Node], gpu: Mapping[str, Any], where: Where, startable: EmptyClusterPlan | None
+        self,
+        nodes: Sequence[Node],
+        gpu: Mapping[str, Any],
+        where: Where,
+        startable: EmptyClusterPlan | None,
+        starter: str,
     ) -> None:
         self._nodes = {node.name: node for node in nodes}
         self._gpu = gpu
         self._where = where
         self._startable = startable
+        self._starter = starter
 
     def impossible(self, model: ModelSummary, answer: ModelPlan) -> Iterator[Finding]:
         """What can never run."""
@@ -182,13 +190,15 @@ class _Writer:
     ) -> Finding:
         """An error; a warning when nodes may be started for these pods."""
         key = (model.namespace, model.name)
-        if self._startable is None or not self._startable.takes(key, item.pods.role):
-            if self._startable is not None:
-                why = self._startable.why_not(key, item.pods.role)
-                remedy += f" None can be expected from the autoscaler: {why} (instance_types adds machines)."
+        if self._startable is None:
+            remedy += " Where such nodes start when pods wait for them, set node_autoscaling: true."
+            return Finding(code, ERROR, self._where(model, field), expected, found, remedy)
+        if not self._startable.takes(key, item.pods.role):
+            why = self._startable.why_not(key, item.pods.role)
+            remedy += f" None can be expected from {self._starter}: {why} (instance_types adds machines)."
             return Finding(code, ERROR, self._where(model, field), expected, found, remedy)
         machines = ", ".join(self._startable.machines_of(key)) or "a node"
-        remedy = f"Expect the autoscaler to start {machines}; the pods wait until then."
+        remedy = f"Expect {self._starter} to start {machines}, if it may start such nodes; the pods wait until then."
         return Finding(code, WARNING, self._where(model, field), expected, found, remedy)
 
     def _wanted(self, item: SetPlan) -> str:
