@@ -11,6 +11,7 @@ import pytest
 
 from inference_platform.cluster.client import Cluster
 from inference_platform.cluster.objects import Object
+from inference_platform.findings import Finding
 from inference_platform.models import render
 from inference_platform.platform import resolve
 from inference_platform.preflight import examine, outcome
@@ -34,15 +35,18 @@ def own(tools_folder: Path) -> Iterator[EmbeddedCluster]:
         yield cluster
 
 
-def policy() -> list[Object]:
-    """A policy that admits no Deployment with the name of the sample."""
+def policy(*namespaces: str) -> list[Object]:
+    """A policy that admits no Deployment with the name of the sample; in these namespaces, or in all."""
     rule = {"apiGroups": ["apps"], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["deployments"]}
     spec = {
         "failurePolicy": "Fail",
         "matchConstraints": {"resourceRules": [rule]},
         "validations": [{"expression": SAMPLE, "message": "images must come from registry.example.org"}],
     }
-    binding = {"policyName": "preflight-test", "validationActions": ["Deny"]}
+    binding: Object = {"policyName": "preflight-test", "validationActions": ["Deny"]}
+    if namespaces:
+        chosen = {"key": "kubernetes.io/metadata.name", "operator": "In", "values": list(namespaces)}
+        binding["matchResources"] = {"namespaceSelector": {"matchExpressions": [chosen]}}
     return [
         obj(ADMISSION, "ValidatingAdmissionPolicy", "preflight-test", spec=spec),
         obj(ADMISSION, "ValidatingAdmissionPolicyBinding", "preflight-test", spec=binding),
@@ -110,6 +114,33 @@ def look(cluster: Cluster, own: EmbeddedCluster) -> outcome.Outcome:
     assert rendered.ok
     helm, source = str(own.tools / "bin" / "helm"), examine.CrdSource(own.tools / "crds")
     return examine.examine(cluster, settings, rendered, helm=helm, crd_source=source).outcome
+
+
+def test_a_policy_for_a_namespace_in_which_the_platform_never_writes_stops_nothing(own: EmbeddedCluster) -> None:
+    cluster = Cluster.connect(str(own.paths.kubeconfig))
+
+    def refusal_in(namespace: str) -> Finding | None:
+        """The API server takes a moment to act by a new policy."""
+        found = [item for item in look(cluster, own).findings if item.code == "IP-PRE-030"]
+        return next((item for item in found if namespace in item.where), None)
+
+    def forbid(*namespaces: str) -> None:
+        for thing in policy(*namespaces):
+            cluster.apply(thing, manager="somebody", force=True)
+
+    forbid("default")
+    hint: Any = wait_for("a policy for default", lambda: refusal_in("default"), 60)
+    assert hint.severity == "warning"
+    assert "those of the platform are not there yet" in hint.where
+    assert "istio-system" in hint.remedy
+    cluster.apply(obj("v1", "Namespace", "istio-system"), manager="somebody")
+    assert [item.code for item in look(cluster, own).findings if item.code == "IP-PRE-030"] == []
+    forbid("default", "istio-system")
+    finding: Any = wait_for("a policy for istio-system", lambda: refusal_in("istio-system"), 60)
+    assert (finding.severity, finding.where) == ("error", "Deployment of the platform in namespace istio-system")
+    for thing in reversed(policy()):
+        cluster.delete(thing)
+    wait_for("no policy", lambda: refusal_in("istio-system") is None, 60)
 
 
 def test_what_stands_in_the_way_is_found(own: EmbeddedCluster) -> None:

@@ -24,6 +24,8 @@ Kind = tuple[str, str]
 
 #: An object at the left margin of a template: its version, and its kind where that is written out.
 _OBJECT = re.compile(r"^apiVersion: ([\w./-]+)\nkind: (\w+|\{\{.*\}\})$", re.MULTILINE)
+#: A RoleBinding of a file rbac.yaml that is not in the namespace of its release.
+_ELSEWHERE = re.compile(r"^ +namespace: (\S+)\n +role: (\S+)$", re.MULTILINE)
 _RBAC = "rbac.authorization.k8s.io"
 #: What charts with a file rbac.yaml make of it (template platform.rbac).
 _OF_RBAC_FILE = {(_RBAC, kind) for kind in ("ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding")}
@@ -86,6 +88,13 @@ def kinds_of_chart(folder: Path, plan: Mapping[str, Any]) -> set[Kind]:
         for version, kind in _OBJECT.findall(template.read_text(encoding="utf-8")):
             found.add((_group(version), plan["engine"]["kind"] if kind.startswith("{{") else kind))
     return found
+
+
+def bindings_elsewhere(plan: Mapping[str, Any], charts: Path = CHARTS) -> set[tuple[str, str]]:
+    """(namespace, Role) of the RoleBindings that charts of a plan have in a namespace not of the platform."""
+    ours = (layer for layer in plan["layers"] if layer["ownership"] == "managed")
+    files = (charts / name / "rbac.yaml" for layer in ours for name in charts_of(layer))
+    return {found for file in files if file.is_file() for found in _ELSEWHERE.findall(file.read_text(encoding="utf-8"))}
 
 
 def resource_of(kind: str) -> str:

@@ -223,23 +223,33 @@ def _may(cluster: Cluster, right: Right, namespace: str = "") -> bool:
 # ---- admission --------------------------------------------------------------------------------------------
 
 
-def try_admission(cluster: Cluster, seen: Snapshot, objects: Iterable[Object]) -> None:
+#: Where pods are tried as long as no namespace of the platform is there.
+SOMEWHERE = "default"
+
+
+def try_admission(cluster: Cluster, seen: Snapshot, objects: Iterable[Object], instead_of: Iterable[str] = ()) -> None:
     """Notes which of the objects something refuses; dry runs only.
 
     Missing rights are no refusal (they have a check of their own), and neither is a webhook that cannot answer dry
     runs.
+
+    instead_of  namespaces of the platform for which those in namespace ``default`` stand
     """
+    absent = tuple(instead_of)
     with ThreadPoolExecutor(max_workers=cluster.workers) as pool:
-        seen.refusals += filter(None, pool.map(lambda obj: _refusal(cluster, obj), objects))
+        seen.refusals += filter(None, pool.map(lambda obj: _refusal(cluster, obj, absent), objects))
 
 
-def _refusal(cluster: Cluster, obj: Object) -> Refusal | None:
+def _refusal(cluster: Cluster, obj: Object, absent: tuple[str, ...]) -> Refusal | None:
     try:
         cluster.apply(obj, dry_run=True, attempts=2)
     except errors.ApiError as error:
         words = error.message
-        refused = "denied" in words or "failed calling webhook" in words or "violates PodSecurity" in words
-        return Refusal(f"{obj['kind']} of the platform", words) if refused else None
+        if not ("denied" in words or "failed calling webhook" in words or "violates PodSecurity" in words):
+            return None
+        space = obj["metadata"].get("namespace", "")
+        where = f" in namespace {space}" if space else ""
+        return Refusal(f"{obj['kind']} of the platform{where}", words, absent if space == SOMEWHERE else ())
     return None
 
 
@@ -248,9 +258,30 @@ def _pull_secrets(name: str | None) -> Object:
     return {"imagePullSecrets": [{"name": name}]} if name else {}
 
 
-def samples(namespace: str, image: str, pull_secret: str | None) -> list[Object]:
-    """Objects like those of the platform, for dry runs on a cluster that has none of it yet."""
-    labels = {"app.kubernetes.io/part-of": "inference-platform", "app.kubernetes.io/managed-by": "inference-platform"}
+def samples(
+    image: str, pull_secret: str | None, namespace: str, spaces: Iterable[str], bindings: Iterable[tuple[str, str]] = ()
+) -> list[Object]:
+    """Objects like those of the platform, for dry runs.
+
+    namespace  one of the platform, which need not be there
+    spaces     namespaces that are there, for pods
+    bindings   (namespace, Role) of RoleBindings that the platform has elsewhere
+    """
+    rbac = "rbac.authorization.k8s.io"
+    bound = [
+        _sample(f"{rbac}/v1", "RoleBinding", space, roleRef={"apiGroup": rbac, "kind": "Role", "name": role})
+        for space, role in bindings
+    ]
+    return [
+        _sample("v1", "Namespace", name=namespace),
+        _sample(f"{rbac}/v1", "ClusterRole", rules=[]),
+        *bound,
+        *(obj for space in spaces for obj in _workload(image, pull_secret, space)),
+    ]
+
+
+def _workload(image: str, pull_secret: str | None, namespace: str) -> list[Object]:
+    """A Deployment and a pod as the operators of the platform have them."""
     security = {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
     container = {
         "name": "preflight",
@@ -259,26 +290,23 @@ def samples(namespace: str, image: str, pull_secret: str | None) -> list[Object]
         "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}, **security},
     }
     pod = {"containers": [container], "securityContext": security, **_pull_secrets(pull_secret)}
-    name = "inference-platform-preflight"
-    return [
-        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace, "labels": labels}},
-        {
-            "apiVersion": "apps/v1",
-            "kind": "Deployment",
-            "metadata": {"name": name, "namespace": "default", "labels": labels},
-            "spec": {
-                "selector": {"matchLabels": {"app": name}},
-                "template": {"metadata": {"labels": {"app": name, **labels}}, "spec": pod},
-            },
-        },
-        {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": "default"}, "spec": pod},
-        {
-            "apiVersion": "rbac.authorization.k8s.io/v1",
-            "kind": "ClusterRole",
-            "metadata": {"name": name, "labels": labels},
-            "rules": [],
-        },
-    ]
+    labels = {"app": _SAMPLE, **_SAMPLE_LABELS}
+    template = {"metadata": {"labels": labels}, "spec": pod}
+    spec = {"selector": {"matchLabels": {"app": _SAMPLE}}, "template": template}
+    return [_sample("apps/v1", "Deployment", namespace, spec=spec), _sample("v1", "Pod", namespace, spec=pod)]
+
+
+_SAMPLE = "inference-platform-preflight"
+_SAMPLE_LABELS = {
+    "app.kubernetes.io/part-of": "inference-platform",
+    "app.kubernetes.io/managed-by": "inference-platform",
+}
+
+
+def _sample(api_version: str, kind: str, namespace: str = "", *, name: str = _SAMPLE, **more: Any) -> Object:
+    place = {"namespace": namespace} if namespace else {}
+    metadata = {"name": name, **place, "labels": _SAMPLE_LABELS}
+    return {"apiVersion": api_version, "kind": kind, "metadata": metadata, **more}
 
 
 def look_behind_webhooks(cluster: Cluster, seen: Snapshot, without: Iterable[str]) -> None:

@@ -353,12 +353,20 @@ def pull_secret(scene: Scene) -> Iterator[Objection]:
 
 @check("IP-PRE-030", "Admission lets our objects pass (dry run)")
 def admission(scene: Scene) -> Iterator[Objection]:
+    """What was tried elsewhere, since the platform's namespaces are not there yet, is a hint only."""
     for refusal in scene.seen.refusals:
+        spaces = ", ".join(refusal.instead_of)
+        if not spaces:
+            remedy = "Make an exception in the policy named here, then re-run."
+            yield Objection(refusal.subject, "to be admitted", refusal.words, remedy)
+            continue
         yield Objection(
-            refusal.subject,
+            f"{refusal.subject}, because those of the platform are not there yet",
             "to be admitted",
             refusal.words,
-            "Make an exception for the namespaces of the platform in the policy named here, then re-run.",
+            f"See whether the policy named here is for the namespaces of the platform, too ({spaces}), and make an "
+            "exception for them if it is.",
+            WARNING,
         )
 
 

@@ -237,8 +237,29 @@ def _ask(cluster: Cluster, settings: Mapping[str, Any], scene: Scene, crd_source
     if scene.installed:
         return
     survey.ask_for_rights(cluster, seen, rights.needed(plan, scene.models, scene.data["rights"]))
-    namespace = plan["namespaces"]["applications"]
-    survey.try_admission(cluster, seen, survey.samples(namespace, _an_image(plan), plan["pull_secret"]["name"]))
+    _try(cluster, scene)
+
+
+def _try(cluster: Cluster, scene: Scene) -> None:
+    """Objects like those of the plan, in those of its namespaces that are there; in another one as long as none is."""
+    plan, seen = scene.plan, scene.seen
+    wanted = _homes(plan)
+    there = [name for name in wanted if seen.namespace(name)]
+    samples = survey.samples(
+        _an_image(plan),
+        plan["pull_secret"]["name"],
+        plan["namespaces"]["applications"],
+        there or [survey.SOMEWHERE],
+        sorted(rights.bindings_elsewhere(plan)),
+    )
+    survey.try_admission(cluster, seen, samples, instead_of=() if there else wanted)
+
+
+def _homes(plan: Mapping[str, Any]) -> list[str]:
+    """The namespaces in which a run brings pods."""
+    ours = [layer for layer in plan["layers"] if layer["ownership"] == "managed"]
+    releases = {release["namespace"] for layer in ours for release in layer["releases"]}
+    return sorted(releases | {plan["operators"][layer["operator"]]["namespace"] for layer in ours if layer["operator"]})
 
 
 def _an_image(plan: Mapping[str, Any]) -> str:

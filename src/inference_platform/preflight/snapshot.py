@@ -17,10 +17,14 @@ OWN_RELEASES = "own_releases"
 
 @dataclass(frozen=True)
 class Refusal:
-    """An object that the API server, or something before it, does not admit."""
+    """An object that the API server, or something before it, does not admit.
+
+    ``instead_of``: namespaces of the platform that are not there yet; it was tried in another one.
+    """
 
     subject: str
     words: str
+    instead_of: tuple[str, ...] = ()
 
 
 @dataclass

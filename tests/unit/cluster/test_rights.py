@@ -57,6 +57,13 @@ def test_quotas_priorities_and_node_pools_are_asked_for_when_the_inventory_has_t
     assert [verbs(with_them, *item) for item in resources] == [WRITE | {"delete"}] * 3
 
 
+def test_bindings_outside_of_the_platform_are_known() -> None:
+    plan = resolve({"platform_release": "3.4", "provider": "generic"}).to_dict()
+    assert rights.bindings_elsewhere(plan) == {("kube-system", "extension-apiserver-authentication-reader")}
+    plan["layers"] = [layer for layer in plan["layers"] if layer["name"] != "lws"]
+    assert rights.bindings_elsewhere(plan) == set()
+
+
 def test_every_kind_of_the_models_is_asked_for() -> None:
     plan = resolve({"platform_release": "3.4", "provider": "generic"}).to_dict()
     kinds = [

@@ -12,7 +12,7 @@ import pytest
 
 from inference_platform.cluster import survey
 from inference_platform.cluster.client import Cluster
-from inference_platform.preflight.snapshot import Snapshot
+from inference_platform.preflight.snapshot import Refusal, Snapshot
 from tests.unit.cluster.fake_api import FakeApi
 
 ADMISSION = "admissionregistration.k8s.io/v1"
@@ -118,9 +118,37 @@ def test_samples_of_the_platform_are_dry_runs_only(api: FakeApi, cluster: Cluste
     api.put({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "default"}})
     api.kinds.append(("rbac.authorization.k8s.io/v1", "ClusterRole", "clusterroles", False))
     seen = Snapshot()
-    survey.try_admission(cluster, seen, survey.samples("apps", "registry/image@sha256:1", "secret"))
+    objects = survey.samples("registry/image@sha256:1", "secret", "apps", ["default"])
+    survey.try_admission(cluster, seen, objects)
     assert (seen.refusals, api.writes()) == ([], [])
     assert len(api.requests) >= 4
+
+
+def test_samples_are_tried_where_the_platform_writes() -> None:
+    objects = survey.samples("i", None, "apps", ["istio", "apps"], [("kube-system", "reader")])
+    places = [(item["kind"], item["metadata"].get("namespace", "")) for item in objects]
+    assert places == [
+        ("Namespace", ""),
+        ("ClusterRole", ""),
+        ("RoleBinding", "kube-system"),
+        ("Deployment", "istio"),
+        ("Pod", "istio"),
+        ("Deployment", "apps"),
+        ("Pod", "apps"),
+    ]
+
+
+@pytest.mark.parametrize(("space", "absent"), [("default", ("apps",)), ("kube-system", ())])
+def test_only_what_is_refused_in_default_stands_for_something_else(
+    api: FakeApi, cluster: Cluster, space: str, absent: tuple[str, ...]
+) -> None:
+    api.kinds.append(("rbac.authorization.k8s.io/v1", "RoleBinding", "rolebindings", True))
+    api.fail("PATCH", "/rolebindings/", 403, "admission webhook denied the request", times=2)
+    seen = Snapshot()
+    binding = survey.samples("i", None, "apps", [], [(space, "reader")])[-1]
+    survey.try_admission(cluster, seen, [binding], instead_of=["apps"])
+    words = "admission webhook denied the request"
+    assert seen.refusals == [Refusal(f"RoleBinding of the platform in namespace {space}", words, absent)]
 
 
 def webhook(name: str, namespace: str, policy: str = "Fail") -> dict[str, Any]:

@@ -301,6 +301,11 @@ def a_policy_refuses_a_dry_run(world: World) -> None:
     world.seen.refusals.append(Refusal("Pod of the platform", 'admission webhook "policy" denied the request'))
 
 
+@case("IP-PRE-030", "warning")
+def a_policy_refuses_it_where_the_platform_does_not_write(world: World) -> None:
+    world.seen.refusals.append(Refusal("Pod of the platform in namespace default", "denied", ("istio-system",)))
+
+
 def configuration(**webhook: Any) -> dict[str, Any]:
     entry = {
         "name": "w.example.org",

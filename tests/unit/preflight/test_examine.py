@@ -33,6 +33,7 @@ def api() -> Iterator[FakeApi]:
     api = FakeApi()
     api.kinds.append((SERVING, "LLMInferenceService", "llminferenceservices", True))
     api.kinds.append(("rbac.authorization.k8s.io/v1", "ClusterRole", "clusterroles", False))
+    api.kinds.append(("rbac.authorization.k8s.io/v1", "RoleBinding", "rolebindings", True))
     notes = {"serving.kserve.io/config-llm-scheduler": "v3-4-4-kserve-config-llm-scheduler"}
     metadata = {"name": "m", "namespace": "team"}
     for name in ("team", "redhat-ods-applications"):
@@ -64,7 +65,7 @@ def test_charts_of_others_are_asked_for_only_by_a_run_that_installs(
     helm.chmod(0o755)
     asked: list[str] = []
     monkeypatch.setattr(survey, "look_at_charts", lambda _, charts, **__: asked.extend(c["name"] for c in charts))
-    monkeypatch.setattr(survey, "try_admission", lambda *_: None)
+    monkeypatch.setattr(survey, "try_admission", lambda *_, **__: None)
     settings = {
         "platform_release": "3.4",
         "provider": "generic",
