@@ -54,7 +54,8 @@ class Flavour:
     def objects(self) -> list[Object]:
         """The objects that the cluster has from the start, in order."""
         name = self.data.get("objects")
-        return list(yaml.safe_load_all((OBJECTS / f"{name}.yml").read_text())) if name else []
+        own = list(yaml.safe_load_all((OBJECTS / f"{name}.yml").read_text())) if name else []
+        return [*map(_storage_class, self.data["storage_classes"]), *own]
 
     @property
     def load_balancer(self) -> dict[str, Any]:
@@ -65,6 +66,18 @@ class Flavour:
 def _annotated(obj: Object, annotations: dict[str, str]) -> Object:
     metadata = {**obj["metadata"], "annotations": {**obj["metadata"].get("annotations", {}), **annotations}}
     return {**obj, "metadata": metadata}
+
+
+def _storage_class(entry: dict[str, Any]) -> Object:
+    """A StorageClass from its name, provisioner, binding mode and whether it is the default. Nothing makes volumes."""
+    annotations = {"storageclass.kubernetes.io/is-default-class": "true"} if entry.get("default") else {}
+    return {
+        "apiVersion": "storage.k8s.io/v1",
+        "kind": "StorageClass",
+        "metadata": {"name": entry["name"], "annotations": annotations},
+        "provisioner": entry["provisioner"],
+        "volumeBindingMode": entry["binding"],
+    }
 
 
 def node_objects(flavour: Flavour, network: Network, now: datetime.datetime) -> list[Object]:

@@ -168,3 +168,5 @@ def test_what_stands_in_the_way_is_found(own: EmbeddedCluster) -> None:
         "IP-PRE-041": "v9.9.9 by field manager somebody",
         "IP-PRE-050": f"v9.9.9 by field manager somebody (CRD {ROUTES})",
     }
+    (claim,) = [finding for finding in look(cluster, own).findings if finding.code == "IP-PRE-020"]
+    assert claim.expected.endswith(": gp2"), "the class that EKS makes, and that is not the default"

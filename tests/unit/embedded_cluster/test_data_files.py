@@ -36,6 +36,23 @@ def test_every_flavour_can_be_read():
         assert flavour.load_balancer["kind"] in ("none", "ip", "hostname")
 
 
+def test_a_flavour_has_the_storage_classes_of_its_provider():
+    default = "storageclass.kubernetes.io/is-default-class"
+    found = {}
+    for path in FLAVOURS.glob("*.yml"):
+        classes = [item for item in Flavour.load(path.stem).objects() if item["kind"] == "StorageClass"]
+        found[path.stem] = [item["metadata"]["name"] for item in classes if default in item["metadata"]["annotations"]]
+        found[path.stem] += [item["provisioner"] for item in classes][:1]
+    assert found == {
+        "aws": ["kubernetes.io/aws-ebs"],
+        "azure": ["default", "file.csi.azure.com"],
+        "coreweave": ["csi.vastdata.com"],
+        "gcp": ["standard-rwo", "pd.csi.storage.gke.io"],
+        "generic": [],
+        "openshift": ["openshift-storage.rbd.csi.ceph.com"],
+    }
+
+
 def test_rights_are_bound_to_known_users():
     users = {client.user for client in CLIENTS}
     for item in yaml.safe_load_all((PACKAGE / "bootstrap.yml").read_text()):

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from embedded_cluster.nodes import Flavour
 
 from inference_platform import platform
 from inference_platform.catalog import load
@@ -289,6 +290,27 @@ def test_a_claim_that_will_get_a_volume_is_fine(spec: dict[str, Any]) -> None:
     default = {"storageclass.kubernetes.io/is-default-class": "true"}
     world.add("storage_classes", named("StorageClass", "slow", annotations=default))
     assert world.codes() == []
+
+
+@pytest.mark.parametrize(
+    ("flavour", "claims"),
+    [
+        ("aws", {"gp2": True, "gp3": False, None: False}),
+        ("azure", {"managed-csi": True, "gp2": False, None: True}),
+        ("coreweave", {"shared-vast": True, None: False}),
+        ("gcp", {"premium-rwo": True, "gp2": False, None: True}),
+        ("generic", {"local-path": False, None: False}),
+        ("openshift", {"ocs-storagecluster-cephfs": True, "gp3-csi": False, None: False}),
+    ],
+)
+def test_a_claim_is_judged_by_the_classes_of_the_provider(flavour: str, claims: dict[str | None, bool]) -> None:
+    """None: a claim that names no class, for which only a default one will do."""
+    for name, fine in claims.items():
+        world = World()
+        waiting_claim(world, **({} if name is None else {"storageClassName": name}))
+        classes = [item for item in Flavour.load(flavour).objects() if item["kind"] == "StorageClass"]
+        world.add("storage_classes", *classes)
+        assert world.codes() == ([] if fine else [("IP-PRE-020", "warning")]), name
 
 
 @case("IP-PRE-021", "warning")
