@@ -8,17 +8,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from jinja2 import Environment
 
 from inference_platform.catalog import load
+from inference_platform.mirror import nodes, with_registry
+from inference_platform.mirror.needs import list_needs
 from inference_platform.models import render
 from inference_platform.platform import resolve
 from tests.rendered.charts import REPOSITORY, Case, Helm, load_yaml, pod_specs, strings
+from tests.rendered.test_every_combination import subscription_objects
 from tests.support.rendered_models import rendered_objects
 
 INVENTORIES = REPOSITORY / "inventories"
-#: On OpenShift operators name the images, and platform_image_registry is refused (tests/unit/test_plan.py).
-EVERY = sorted({path.parent.name for path in INVENTORIES.glob("*/hosts.yml")} - {"openshift"})
+#: On OpenShift platform_image_registry is refused (tests/unit/test_plan.py); it has tests of its own below.
+OPENSHIFT = "openshift"
+EVERY = sorted({path.parent.name for path in INVENTORIES.glob("*/hosts.yml")} - {OPENSHIFT})
 MIRROR = "mirror.example.com:5000/platform"
 CA = "-----BEGIN CERTIFICATE-----\nTUlJQg==\n-----END CERTIFICATE-----\n"
 #: Registry, path, and a tag or a digest.
@@ -106,6 +111,33 @@ def test_no_model_of_an_inventory_is_from_outside_of_the_mirror(inventory: str) 
     result = render(variables["models"], variables["model_defaults"], plan_of(inventory))
     assert result.ok
     assert outside(result.objects) == set()
+
+
+def test_on_openshift_no_object_of_the_platform_names_an_image(helm: Helm, tmp_path: Path) -> None:
+    """They come with the operators of the mirrored catalogue."""
+    plan = plan_of(OPENSHIFT, "")
+    objects = [obj for layer in plan["layers"] for obj in subscription_objects(helm, tmp_path, layer, plan)]
+    assert {obj["kind"] for obj in objects} >= {"Subscription"}
+    for chart, values in chart_values(plan).items():
+        path = tmp_path / f"{chart}.json"
+        path.write_text(json.dumps(values), encoding="utf-8")
+        objects += helm.objects(Case(chart), "--values", str(path))
+    assert outside(objects) == set()
+
+
+def test_on_openshift_the_mirror_set_has_every_image_that_models_can_name() -> None:
+    plan, objects = plan_of(OPENSHIFT, ""), rendered_objects(plan_of("generic", ""))
+    named = {with_registry(text.removeprefix("oci://")) for obj in objects for text in images(obj)}
+    assert len(named) >= 2
+    listed = list_needs(plan, objects, registry=MIRROR)
+    assert {item.source for item in listed.images} == named
+    covered: dict[str, str] = {}
+    for part in yaml.safe_load_all(nodes.files(listed)[nodes.MIRROR_SET]):
+        for pairs in part["spec"].values():
+            covered |= {pair["source"]: pair["mirrors"][0] for pair in pairs}
+    for item in listed.images:
+        (source,) = [place for place in covered if re.fullmatch(f"{re.escape(place)}([:@].+)?", item.source)]
+        assert item.target == covered[source] + item.source.removeprefix(source)
 
 
 def test_no_model_that_can_be_written_is_from_outside_of_the_mirror() -> None:

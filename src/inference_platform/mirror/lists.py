@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
+from inference_platform.mirror import nodes
 from inference_platform.mirror.needs import Needs
+from inference_platform.platform.resolve import HELM, OLM
 
-#: Files that some needs have and others have not.
-_NOT_ALWAYS = {"charts.txt", "mapping.txt", "mapping-oc.txt", "registries.conf"}
+#: Files that some needs have and others have not, as patterns of pathlib.
+_NOT_ALWAYS = (
+    *("charts.txt", "mapping.txt", "mapping-oc.txt"),
+    *(nodes.REGISTRIES_CONF, nodes.HOSTS_TOML.format(registry="*"), nodes.MIRROR_SET),
+)
+#: Why an image keeps its reference, by the route of the plan.
+_WHY_KEPT = {
+    HELM: "[brought by the cloud manager or a chart of others: the nodes need the mirror]",
+    OLM: "[named by a model: the nodes need the mirror]",
+}
+_OF_THE_CATALOGUE = (
+    "the platform's own come with the operators' catalogue, by `oc mirror`: docs/air-gap.md, section OpenShift",
+)
 #: Hexadecimal digits of a digest in the tag that `oc image mirror` gives the copy.
 _DIGITS_OF_TAG = 12
 
@@ -18,10 +31,7 @@ def as_text(needs: Needs) -> str:
     """Sections with one line for each image, file, chart, and source of weights."""
     return "\n".join(
         [
-            *_section(
-                f"images: {len(needs.images)}",
-                ((item.target or item.source, *_note(item.rewritten), *item.used_by) for item in needs.images),
-            ),
+            *_section(f"images: {len(needs.images)}", _images(needs)),
             *_section(f"CRD files: {len(needs.files)}", ((item.url, item.sha256, *item.crds) for item in needs.files)),
             *_section(
                 f"charts, in this repository: {sum(not item.repository for item in needs.charts)}",
@@ -46,8 +56,12 @@ def _charts_of_others(needs: Needs) -> Iterable[str]:
     return _section(f"charts that others publish: {len(rows)}", rows) if rows else ()
 
 
-def _note(rewritten: bool) -> tuple[str, ...]:
-    return () if rewritten else ("[brought by the cloud manager or a chart of others: the nodes need the mirror]",)
+def _images(needs: Needs) -> Iterator[Iterable[str]]:
+    for item in needs.images:
+        note = () if item.rewritten else (_WHY_KEPT[needs.route],)
+        yield (item.target or item.source, *note, *item.used_by)
+    if needs.route == OLM:
+        yield _OF_THE_CATALOGUE
 
 
 def _section(title: str, rows: Iterable[Iterable[str]]) -> Iterator[str]:
@@ -69,8 +83,7 @@ def files(needs: Needs) -> dict[str, str]:
     if needs.registry:
         found["mapping.txt"] = _lines(f"{item.source}={item.target}" for item in needs.images)
         found["mapping-oc.txt"] = _lines(f"{item.source}={_for_oc(item.target)}" for item in needs.images)
-        found["registries.conf"] = _registries(needs)
-    return found
+    return found | nodes.files(needs)
 
 
 def write(needs: Needs, folder: Path, *, check: bool = False) -> bool:
@@ -80,19 +93,32 @@ def write(needs: Needs, folder: Path, *, check: bool = False) -> bool:
     """
     changed = False
     made = files(needs)
-    for name in _NOT_ALWAYS - made.keys():
-        if (folder / name).is_file():
-            changed = True
-            if not check:
-                (folder / name).unlink()
+    for path in _left_over(folder, made):
+        changed = True
+        if not check:
+            path.unlink()
+            _remove_empty(path.parent, folder)
     for name, text in made.items():
         path = folder / name
         if not path.is_file() or path.read_text(encoding="utf-8") != text:
             changed = True
             if not check:
-                folder.mkdir(parents=True, exist_ok=True)
+                path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_text(text, encoding="utf-8")
     return changed
+
+
+def _left_over(folder: Path, made: Mapping[str, str]) -> list[Path]:
+    """Files of earlier needs that these have not."""
+    found = (path for pattern in _NOT_ALWAYS for path in folder.glob(pattern))
+    return sorted(path for path in found if str(path.relative_to(folder)) not in made)
+
+
+def _remove_empty(folder: Path, top: Path) -> None:
+    """Remove the folder, and those above it up to ``top``, as far as nothing is in them."""
+    while folder != top and not any(folder.iterdir()):
+        folder.rmdir()
+        folder = folder.parent
 
 
 def _for_oc(target: str) -> str:
@@ -105,15 +131,6 @@ def _for_oc(target: str) -> str:
     if not digest or ":" in name.rpartition("/")[2]:
         return name
     return f"{name}:digest-{digest.partition(':')[2][:_DIGITS_OF_TAG]}"
-
-
-def _registries(needs: Needs) -> str:
-    """A drop-in for /etc/containers/registries.conf.d: each registry that is published from, by way of the mirror."""
-    hosts = sorted({item.source.partition("/")[0] for item in needs.images})
-    blocks = [
-        f'[[registry]]\nlocation = "{host}"\n\n[[registry.mirror]]\nlocation = "{needs.registry}"\n' for host in hosts
-    ]
-    return "\n".join(blocks)
 
 
 def _lines(items: Iterable[str]) -> str:

@@ -14,6 +14,7 @@ from inference_platform.catalog.load import Catalog, load
 from inference_platform.mirror.images import images_in, mirrored, with_registry
 from inference_platform.paths import CHARTS
 from inference_platform.platform.plan import charts_of
+from inference_platform.platform.resolve import HELM, OLM
 
 SERVICE = "LLMInferenceService"
 DELEGATED, EXTERNAL = "delegated", "external"
@@ -27,8 +28,8 @@ FETCHED = ("hf://", "s3://", "gs://", "http://", "https://")
 class Image:
     """An image: where it is published, where the mirror has it (empty without one), and who uses it.
 
-    ``rewritten`` is False for what a cloud manager or the chart of others brings along: objects keep
-    its reference, so the container runtime of the nodes has to be told of the mirror.
+    ``rewritten`` is False where objects keep the reference, so that the container runtime of the nodes has to be told
+    of the mirror: what a cloud manager or the chart of others brings along, and on OpenShift all.
     """
 
     source: str
@@ -71,9 +72,13 @@ class Data:
 
 @dataclass(frozen=True)
 class Needs:
-    """All of it, each list sorted. ``registry`` is the mirror that the targets are in; empty without one."""
+    """All of it, each list sorted. ``registry`` is the mirror that the targets are in; empty without one.
+
+    ``route`` is that of the plan, helm or olm.
+    """
 
     registry: str
+    route: str
     images: tuple[Image, ...]
     files: tuple[File, ...]
     charts: tuple[Chart, ...]
@@ -103,6 +108,7 @@ def list_needs(
     services = [item for item in objects if item["kind"] == SERVICE]
     return Needs(
         registry=registry,
+        route=plan["route"],
         images=_images(plan, services, sources or {}, registry, catalog),
         files=() if own_crds else _files(plan),
         charts=_charts(plan),
@@ -120,27 +126,29 @@ def _images(
     owners = {layer["name"]: layer["ownership"] for layer in plan["layers"]}
     layers = {image: layer["name"] for layer in catalog.layers for image in layer.get("images", [])}
     users: dict[str, set[str]] = {}
-    brought: set[str] = set()
-    written: set[str] = set()
+    kept: set[str] = set()
     # On the route olm the operators' bundles name the images; `oc mirror` follows those.
-    of_platform = plan["images"] if plan["route"] == "helm" else {}
+    of_platform = plan["images"] if plan["route"] == HELM else {}
     for name, reference in of_platform.items():
         layer = layers.get(name, THE_REST)
         owner = owners.get(layer, EXTERNAL)
         if owner != EXTERNAL:
             users.setdefault(reference, set()).add(layer)
-            (brought if owner == DELEGATED else written).add(reference)
+            if owner == DELEGATED:
+                kept.add(reference)
     for layer, chart in _published(plan):
         for name, reference in chart["images"].items():
             users.setdefault(reference, set()).add(layer)
-            (brought if name in chart["fixed"] else written).add(reference)
+            if name in chart["fixed"]:
+                kept.add(reference)
     for service in services:
         for reference in images_in(service):
             source = with_registry(sources.get(reference, reference))
             users.setdefault(source, set()).add(_model(service))
-            written.add(source)
+            if plan["route"] == OLM:  # platform_image_registry, which would rewrite it, is refused there
+                kept.add(source)
     return tuple(
-        Image(source, mirrored(source, registry) if registry else "", tuple(sorted(names)), source not in brought)
+        Image(source, mirrored(source, registry) if registry else "", tuple(sorted(names)), source not in kept)
         for source, names in sorted(users.items())
     )
 

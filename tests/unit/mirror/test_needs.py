@@ -98,6 +98,16 @@ def test_on_openshift_the_images_of_operators_are_left_to_the_mirrored_catalogue
     assert needs(provider="openshift").files == ()
 
 
+def test_on_openshift_models_keep_their_images_and_it_is_told_where_the_others_are() -> None:
+    listed = needs(MIRROR, provider="openshift")
+    assert {item.source for item in listed.images} == {OWN, "quay.io/team/weights:v1"}
+    assert not any(item.rewritten for item in listed.images)
+    text = lists.as_text(listed)
+    assert "the platform's own come with the operators' catalogue, by `oc mirror`: docs/air-gap.md" in text
+    assert "[named by a model: the nodes need the mirror]" in text
+    assert "operators' catalogue" not in lists.as_text(needs(MIRROR))
+
+
 def test_the_chart_of_subscriptions_is_listed_for_each_layer_that_has_one() -> None:
     listed = [(chart.name, chart.layer) for chart in needs(provider="openshift").charts]
     wanted = [("operator-subscription", layer) for layer in ("cert_manager", "lws", "platform_operator")]
@@ -132,11 +142,7 @@ def test_the_lists_are_for_programs(tmp_path: Path) -> None:
     assert (tmp_path / "images.txt").read_text().splitlines() == [item.source for item in listed.images]
     assert mapping_of(listed) == {item.source: item.target for item in listed.images}
     assert json.loads((tmp_path / "mirror.json").read_text()) == json.loads(json.dumps(listed.to_dict()))
-    conf = (tmp_path / "registries.conf").read_text()
-    assert (
-        'location = "registry.redhat.io"\n\n[[registry.mirror]]\nlocation = "mirror.example.com:5000/platform"' in conf
-    )
-    assert not {"mapping.txt", "mapping-oc.txt", "registries.conf"} & set(lists.files(needs()))
+    assert not {"mapping.txt", "mapping-oc.txt"} & set(lists.files(needs()))
 
 
 def test_oc_gets_targets_without_a_digest_and_none_twice() -> None:
@@ -172,6 +178,12 @@ def test_an_inventory_with_crds_of_its_own_needs_no_files() -> None:
 
 def test_lists_that_are_no_longer_made_go(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("of somebody else")
+    lists.write(needs(MIRROR, provider="openshift"), tmp_path)
+    assert (tmp_path / "mirror-set.yaml").is_file()
+    lists.write(needs(MIRROR, distribution="community"), tmp_path)
+    assert {path.name for path in (tmp_path / "certs.d").iterdir()} > {"quay.io", "registry.k8s.io"}
+    lists.write(needs(MIRROR), tmp_path)
+    assert {path.name for path in (tmp_path / "certs.d").iterdir()} == {"quay.io", "registry.redhat.io"}
     lists.write(needs(MIRROR, distribution="community"), tmp_path)
     later = needs()
     assert lists.write(later, tmp_path, check=True)
