@@ -18,10 +18,12 @@ import pytest
 from tests.support import evidence
 from tests.support.audit import AuditMark
 from tests.support.clusters import RUNNING, EmbeddedCluster, running_cluster
-from tests.support.playbook import REPOSITORY, Project, Run
+from tests.support.playbook import REPOSITORY, Project, Run, started
 from tests.support.processes import ProcessWatch
 
 INVENTORIES = REPOSITORY / "inventories"
+#: How the plan that a run shows begins.
+PLAN = r"Platform +release \d"
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,7 @@ class Installation:
     report_folder  where the run left report.json and report.html
     watch          the command lines and environments of all processes during the run
     before         the audit log before the run
+    early          what the installer had written when the run had shown its plan
     environment    variables of the process of every run
     """
 
@@ -39,6 +42,7 @@ class Installation:
     report_folder: Path
     watch: ProcessWatch
     before: AuditMark
+    early: list[str]
     arguments: tuple[str, ...]
     variables: dict[str, object]
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -160,6 +164,20 @@ def install_sample(
     return _install(cluster, ("-i", f"inventories/{inventory}", "site.yml"), variables, folder, environment or {})
 
 
+def install_without_inventory(
+    cluster: EmbeddedCluster,
+    models: Path,
+    folder: Path,
+    environment: Mapping[str, str],
+    **settings: object,
+) -> Installation:
+    """`ansible-playbook site.yml -e @MODELS` with what kubectl and podman would use; see inventories/current."""
+    variables = on_embedded_cluster(cluster) | settings
+    files = {"KUBECONFIG": "kubeconfig", "REGISTRY_AUTH_FILE": "pull_secret_file"}
+    of_the_user = {name: str(variables.pop(setting)) for name, setting in files.items()}
+    return _install(cluster, ("site.yml", "-e", f"@{models}"), variables, folder, {**environment, **of_the_user})
+
+
 def _install(
     cluster: EmbeddedCluster,
     arguments: tuple[str, ...],
@@ -169,12 +187,17 @@ def _install(
 ) -> Installation:
     before = AuditMark.now(cluster.paths.audit_log)
     with ProcessWatch() as watch:
-        run = Project().play(*arguments, cluster=cluster.paths.name, variables=variables, environment=environment)
+        name = cluster.paths.name
+        with started(REPOSITORY, arguments, cluster=name, variables=variables, environment=environment) as playing:
+            playing.wait_until_it_says(PLAN, 300)
+            early = before.installer_writes()
+            run = playing.finish(420)
     assert run.exit_code == 0, str(run)
     # The next run on any cluster writes its report to the same place.
-    written = REPOSITORY / "build" / Path(arguments[1]).name
+    inventory = arguments[arguments.index("-i") + 1] if "-i" in arguments else "current"
+    written = REPOSITORY / "build" / Path(inventory).name
     report = Path(shutil.copytree(written, folder / "report"))
-    return Installation(cluster, run, report, watch, before, arguments, variables, environment)
+    return Installation(cluster, run, report, watch, before, early, arguments, variables, environment)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -10,7 +10,14 @@ from pathlib import Path
 import pytest
 
 from inference_platform.catalog import load
-from tests.scenarios.conftest import Installation, Start, install_sample, on_embedded_cluster
+from tests.scenarios.conftest import (
+    INVENTORIES,
+    Installation,
+    Start,
+    install_sample,
+    install_without_inventory,
+    on_embedded_cluster,
+)
 from tests.scenarios.test_install_on_aws import DEPLOYMENTS, condition, deployments, model
 from tests.support.audit import AuditMark
 from tests.support.playbook import Project
@@ -36,6 +43,7 @@ class Target:
     delegated: frozenset[str] = frozenset()
     load_balancer: bool = True
     mirror: str = ""
+    inventoried: bool = True
 
     @property
     def settings(self) -> dict[str, object]:
@@ -74,7 +82,7 @@ TARGETS = (
     Target("coreweave", "coreweave", "3.5", engine="coreweave", delegated=frozenset({"sail", "lws"})),
     Target("gke", "gcp", "3.4", mirror="mirror.example.com:5000/platform"),
     Target("gke", "gcp", "3.5"),
-    Target("generic", "generic", "3.4", load_balancer=False),
+    Target("generic", "generic", "3.4", load_balancer=False, inventoried=False),
     Target("generic", "generic", "3.5", load_balancer=False),
     Target("eks", "aws", "3.5", engine="aws", delegated=frozenset({"sail", "lws"})),
 )
@@ -103,8 +111,23 @@ def installed(
     target: Target = request.param
     with start_cluster(target.inventory, target.flavour) as cluster:
         folder = tmp_path_factory.mktemp(target.inventory)
-        made = install_sample(cluster, target.inventory, folder, target.environment, **target.settings)
+        if target.inventoried:
+            made = install_sample(cluster, target.inventory, folder, target.environment, **target.settings)
+        else:
+            models = INVENTORIES / target.inventory / "group_vars" / "all" / "30-models.yml"
+            made = install_without_inventory(cluster, models, folder, target.environment, **target.settings)
         yield Installed(target, made)
+
+
+def test_cluster_context_and_plan_are_shown_before_the_first_write(installed: Installed) -> None:
+    made = installed.installation
+    (entry,) = json.loads(made.cluster.do("config", "view", "--minify", "--output", "json"))["contexts"]
+    plan = made.run.output.index(f"Platform   release {installed.target.release}")
+    (line,) = [line for line in made.run.output[:plan].splitlines() if line.strip().startswith("Cluster  ")]
+    assert entry["name"] in line
+    assert f"provider {installed.target.flavour}," in made.run.output[plan:]
+    assert made.early == []
+    assert made.before.installer_writes() != []
 
 
 def test_exactly_the_deployments_of_the_provider_are_ready(installed: Installed) -> None:
