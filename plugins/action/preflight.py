@@ -32,6 +32,7 @@ class ActionModule(PlatformAction):
         "inventories": {"type": "list", "elements": "path"},
         "every_check": {"type": "bool", "default": False},
         "installs": {"type": "bool", "default": True},
+        "layers": {"type": "list", "elements": "str"},
     }
 
     def perform(self, arguments: dict[str, Any]) -> dict[str, Any]:
@@ -56,6 +57,7 @@ class ActionModule(PlatformAction):
             where=places(sources),
             sources=sources,
             installs=arguments["installs"],
+            layers=arguments["layers"],
         )
         plan, outcome = found.plan, found.outcome
         if not self.check:

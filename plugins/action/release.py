@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
+from ansible.utils.display import Display
+from ansible_collections.inference.platform.plugins.plugin_utils.live import Waiting
 from ansible_collections.inference.platform.plugins.plugin_utils.platform_action import (
     CONNECTION,
     PlatformAction,
@@ -86,6 +88,7 @@ class ActionModule(PlatformAction):
             helm=arguments["helm"] or None,
             check=self.check,
             adopt=wanted.name in arguments["adopted"],
+            on_wait=Waiting(Display()).say,
         )
         return applied, outcome
 

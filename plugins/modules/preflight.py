@@ -58,6 +58,10 @@ options:
         must be there, such as the gateway and the webhook of KServe.
     type: bool
     default: true
+  layers:
+    description: Names of the layers that this run lays. Default is all of the plan.
+    type: list
+    elements: str
 notes:
   - Supports check mode and diff.
 extends_documentation_fragment:

@@ -31,8 +31,9 @@ FOUR = ("gateway_api", "cert_manager", "sail", "lws")
 
 
 def run(cluster: EmbeddedCluster, inventory: str, tags: str, **variables: object) -> Run:
-    """Runs layers of site.yml with an inventory on the embedded cluster."""
-    given = {**on_embedded_cluster(cluster), "models": [], **PATIENCE, **variables}
+    """Runs layers of site.yml with an inventory on the embedded cluster; with the tag models, those of the sample."""
+    models = {} if "models" in tags else {"models": []}
+    given = {**on_embedded_cluster(cluster), **models, **PATIENCE, **variables}
     path = str(INVENTORIES / inventory)
     return Project().play("-i", path, "site.yml", "--tags", tags, cluster=cluster.paths.name, variables=given)
 
@@ -154,18 +155,19 @@ def test_from_managed_to_external_nothing_is_deleted(theirs: EmbeddedCluster, us
 
 @pytest.fixture(scope="module")
 def delegated(start_cluster: Start) -> Iterator[tuple[EmbeddedCluster, Run]]:
-    """The sample of AKS with all four dependencies delegated, up to the certificates."""
-    with start_cluster("delegated") as cluster:
-        yield cluster, run(cluster, "aks", f"{LAYERS},lws,cloud_manager", ownership=dict.fromkeys(FOUR, "delegated"))
+    """The sample of AKS with all four dependencies delegated, its model too; tests of this part follow each other."""
+    with start_cluster("delegated", "azure") as cluster:
+        yield cluster, run(cluster, "aks", "layers,models", ownership=dict.fromkeys(FOUR, "delegated"))
 
 
 def test_the_cloud_manager_brings_all_four(delegated: tuple[EmbeddedCluster, Run]) -> None:
     cluster, found = delegated
     assert found.exit_code == 0, found.output
-    assert releases(cluster) == {"cloud-manager", "kubernetes-engine"}
+    assert not releases(cluster) & {"cert-manager-operator", "sail-operator", "istio", "lws-operator", "lws", "pki"}
     (engine,) = cluster.objects("azurekubernetesengines")
     assert {entry["managementPolicy"] for entry in engine["spec"]["dependencies"].values()} == {"Managed"}
     wait_for("the engine to be ready", lambda: _is_ready(cluster))
+    assert model(cluster)["Ready"] == "True"
     owned = {
         obj["metadata"]["name"]
         for obj in cluster.objects("deployments")
@@ -178,6 +180,12 @@ def test_the_cloud_manager_brings_all_four(delegated: tuple[EmbeddedCluster, Run
     }
 
 
+def model(cluster: EmbeddedCluster) -> dict[str, str]:
+    """The conditions of the only model."""
+    (service,) = cluster.objects("llminferenceservices.serving.kserve.io")
+    return {item["type"]: item["status"] for item in service["status"]["conditions"]}
+
+
 def _is_ready(cluster: EmbeddedCluster) -> bool:
     (engine,) = cluster.objects("azurekubernetesengines")
     conditions = {item["type"]: item["status"] for item in engine["status"]["conditions"]}
@@ -187,8 +195,10 @@ def _is_ready(cluster: EmbeddedCluster) -> bool:
 def test_delegated_a_second_run_changes_nothing(delegated: tuple[EmbeddedCluster, Run]) -> None:
     cluster, found = delegated
     assert found.exit_code == 0, found.output
-    again = run(cluster, "aks", f"{LAYERS},lws,cloud_manager", ownership=dict.fromkeys(FOUR, "delegated"))
+    mark = AuditMark.now(cluster.paths.audit_log)
+    again = run(cluster, "aks", "layers,models", ownership=dict.fromkeys(FOUR, "delegated"))
     assert (again.exit_code, again.recap["changed"]) == (0, 0), again.output
+    assert mark.installer_writes() == []
 
 
 @pytest.mark.parametrize("owner", ["managed", "external"])
@@ -205,3 +215,41 @@ def test_taking_them_back_is_refused_because_the_cloud_manager_would_uninstall_t
         assert words in refused.text, words
     assert mark.installer_writes() == []
     assert uids(cluster, "deployments") == before
+
+
+def test_what_is_let_go_is_laid_only_after_the_cloud_manager_has_deleted_it(
+    delegated: tuple[EmbeddedCluster, Run],
+) -> None:
+    cluster, found = delegated
+    assert found.exit_code == 0, found.output
+    given = {"ownership": {**dict.fromkeys(FOUR, "delegated"), "sail": "managed"}, "ownership_let_go": ["sail"]}
+
+    mark = AuditMark.now(cluster.paths.audit_log)
+    refused = run(cluster, "aks", "layers,models", **given)
+    assert (refused.exit_code, refused.recap["changed"]) == (2, 0), refused.output
+    assert "IP-PRE-066" in refused.text
+    assert "Run `--tags cloud_manager` with this inventory first" in refused.text
+    assert mark.installer_writes() == []
+
+    let_go = run(cluster, "aks", "cloud_manager", **given)
+    assert let_go.exit_code == 0, let_go.output
+    istio = {"servicemesh-operator3", "istiod"}
+    wait_for("Istio to be deleted", lambda: not istio & {obj["metadata"]["name"] for obj in deployments(cluster)})
+    assert "openshift-lws-operator" in {obj["metadata"]["name"] for obj in deployments(cluster)}, "of the others"
+
+    laid = run(cluster, "aks", "layers,models", **given)
+    assert laid.exit_code == 0, laid.output
+    assert {"sail-operator", "istio"} <= releases(cluster)
+    (operator,) = [obj for obj in deployments(cluster) if obj["metadata"]["name"] == "servicemesh-operator3"]
+    assert "ownerReferences" not in operator["metadata"]
+    assert model(cluster)["Ready"] == "True"
+
+    mark = AuditMark.now(cluster.paths.audit_log)
+    again = run(cluster, "aks", "layers,models", **given)
+    assert (again.exit_code, again.recap["changed"]) == (0, 0), again.output
+    assert mark.installer_writes() == []
+
+
+def deployments(cluster: EmbeddedCluster) -> list[dict[str, Any]]:
+    """All Deployments of the cluster."""
+    return cluster.objects("deployments")

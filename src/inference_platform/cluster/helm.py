@@ -33,6 +33,10 @@ class ReleaseError(errors.ClusterError):
     """A release could not be installed; the message has helm's reason and what to do."""
 
 
+class TakenNameError(ReleaseError):
+    """Objects that the release wants to create are there and not of this release."""
+
+
 @dataclass(frozen=True)
 class Release:
     """A release as wanted: its name and namespace, the chart's folder, and the values for it.
@@ -91,6 +95,8 @@ def upgrade(
     """Runs `helm upgrade --install`, again after transient errors; the manifest and revision that are now installed.
 
     adopt  take over objects of other releases, or of none
+
+    Raises ReleaseError, TakenNameError of its kinds.
     """
     command = [
         *(program, "upgrade", "--install", release.name, str(release.chart), "--namespace", release.namespace),
@@ -107,7 +113,8 @@ def upgrade(
         if attempt == _ATTEMPTS or not _is_transient(done.stderr):
             break
         sleep(float(2 ** (attempt - 1)))
-    raise ReleaseError(explain(release, done.stderr, program))
+    kind = TakenNameError if re.search(_TAKEN, done.stderr) else ReleaseError
+    raise kind(explain(release, done.stderr, program))
 
 
 def template(program: str, cluster: Cluster, release: Release, *, upgrade: bool) -> str:
@@ -155,6 +162,7 @@ _TRANSIENT = re.compile(
     re.IGNORECASE | re.MULTILINE,
 )
 
+_TAKEN = r"invalid ownership metadata|exists and cannot be imported"
 # (pattern in helm's message, what to do); the first that fits is used.
 _REMEDIES: tuple[tuple[str, str], ...] = (
     (
@@ -163,7 +171,7 @@ _REMEDIES: tuple[tuple[str, str], ...] = (
         f"{STALE_SECONDS:.0f} s is then ended and repeated.",
     ),
     (
-        r"invalid ownership metadata|exists and cannot be imported",
+        _TAKEN,
         "The object named above was made by something else. Make the layer `external` to use what is there, or remove "
         "that object.",
     ),

@@ -12,6 +12,7 @@ What differs, and what is done:
 - *the last upgrade failed*: `helm upgrade` works on top of it and is run again.
 - *an object whose deletion takes other things with it would go* (LeaderWorkerSetOperator, Kserve): refused before helm
   runs; see catalog/preflight.yml, `protected`.
+- *an object to create is there and being deleted*: its end is waited for, then helm is run again.
 - *an upgrade was interrupted* (a pending revision): helm refuses every further upgrade.  After `STALE_SECONDS`
   without an end the pending revision is marked failed, as helm itself would have done, and the upgrade is run.  No
   rollback: it would restart every pod twice.  A younger one is waited for: another run may be at work.
@@ -33,11 +34,11 @@ from typing import Any
 
 import yaml
 
-from inference_platform.cluster import errors, objects
+from inference_platform.cluster import deletion, errors, objects
 from inference_platform.cluster import helm as helm_program
 from inference_platform.cluster.apply import CREATE, DELETE, UPDATE, Change, read_live
 from inference_platform.cluster.client import FIELD_MANAGER, Cluster
-from inference_platform.cluster.helm import STALE_SECONDS
+from inference_platform.cluster.helm import STALE_SECONDS, TakenNameError
 from inference_platform.cluster.helm import Release as Release
 from inference_platform.cluster.helm import ReleaseError as ReleaseError
 from inference_platform.cluster.objects import Object, Ref
@@ -111,12 +112,14 @@ def install(
     check: bool = False,
     adopt: bool = False,
     sleep: Callable[[float], None] = time.sleep,
+    on_wait: Callable[[float, str], None] = lambda _seconds, _what: None,
 ) -> ReleaseResult:
     """Makes the release be what the chart and values say.  Raises ReleaseError.
 
     helm   path of the helm program; None means $INFERENCE_PLATFORM_HELM, then PATH
     check  says what would change, from `helm template` and the live objects; writes nothing
     adopt  take over objects of this name that somebody else made
+    on_wait  told the seconds so far and what is waited for
     """
     result = ReleaseResult(release.name, release.namespace)
     stored = _settled(cluster, release, result, check=check, sleep=sleep)
@@ -144,7 +147,7 @@ def install(
         refuse_losses(release, old, parse_manifest(manifest, release.namespace, cluster))
     if not check:
         cluster.about_to_write()
-        manifest, result.revision = helm_program.upgrade(program, cluster, release, sleep, adopt=adopt)
+        manifest, result.revision = _upgrade(program, cluster, release, sleep, on_wait, adopt=adopt)
     wanted = parse_manifest(manifest, release.namespace, cluster)
     result.changes = _manifest_changes(old, wanted, drift)
     if not check:
@@ -153,6 +156,32 @@ def install(
             if item.is_custom() and (obj := new.get(item.ref)):
                 _repair(cluster, Drift(item.ref, obj, item.live, item.differences), check=False)
     return result
+
+
+def _upgrade(
+    program: str,
+    cluster: Cluster,
+    release: Release,
+    sleep: Callable[[float], None],
+    on_wait: Callable[[float, str], None],
+    *,
+    adopt: bool,
+) -> tuple[str, int]:
+    """``helm.upgrade``, where nothing of it is being deleted: an adopted object would go all the same."""
+
+    def wait() -> bool:
+        manifest = helm_program.template(program, cluster, release, upgrade=False)
+        wanted = parse_manifest(manifest, release.namespace, cluster)
+        return deletion.wait(cluster, wanted, str(release), sleep, on_wait)
+
+    if adopt:
+        wait()
+    try:
+        return helm_program.upgrade(program, cluster, release, sleep, adopt=adopt)
+    except TakenNameError:
+        if not wait():
+            raise
+        return helm_program.upgrade(program, cluster, release, sleep, adopt=adopt)
 
 
 def refuse_losses(release: Release, before: list[Object], after: list[Object]) -> None:

@@ -689,8 +689,22 @@ def given_up(scene: Scene) -> Iterator[Objection]:
                 "Managed, as it is now",
                 "Unmanaged in the plan",
                 f"The cloud manager deletes {layer}, operator and control plane, when it is told so. Leave "
-                f"ownership.{layer} delegated; to have it deleted on purpose, set ownership_let_go: [{layer}] and run "
-                "`--tags cloud_manager` first.",
+                f"ownership.{layer} delegated; to have it deleted on purpose, set ownership_let_go: [{layer}].",
+            )
+
+
+@check("IP-PRE-066", "Nothing is laid that the cloud manager has yet to give up", reads=[ENGINES])
+def given_up_first(scene: Scene) -> Iterator[Objection]:
+    """What it deletes then is everything with its owner reference, ours included (observed-operators.md 2.6)."""
+    for engine, dependency, layer in _policies_that_end(scene) if scene.installs else ():
+        lays_it = scene.lays(layer) and (scene.layers is None or layer in scene.layers)
+        if layer in scene.let_go and lays_it:
+            yield Objection(
+                f"{place(engine)} dependencies.{dependency}",
+                f"Unmanaged, before this installer lays {layer}",
+                "Managed",
+                "Run `--tags cloud_manager` with this inventory first, and look that the cloud manager has deleted "
+                f"{layer}. Laid before, it would be deleted too.",
             )
 
 

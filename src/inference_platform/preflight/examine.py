@@ -83,6 +83,7 @@ def examine(
     where: Where = _by_name,
     sources: Callable[[], Sources] = Sources,
     installs: bool = True,
+    layers: Iterable[str] | None = None,
 ) -> Examination:
     """Looks at a cluster and decides.
 
@@ -91,6 +92,7 @@ def examine(
     where     gives the place of a model's field in the inventory
     sources   reads the inventory once more, when models have to be rendered again
     installs  whether the run brings the platform too, or finds it there
+    layers    names of the layers that the run lays; None: all of the plan
     """
     entries = data.load()
     first = platform.resolve(settings).to_dict()
@@ -119,6 +121,7 @@ def examine(
         _is_begun(seen),
         bool(setting(settings, "node_autoscaling")),
         installs,
+        None if layers is None else frozenset(layers),
     )
     _ask(cluster, settings, scene, crd_source)
     if seen.helm is None and installs:

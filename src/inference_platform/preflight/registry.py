@@ -37,6 +37,7 @@ class Scene:
     installed  whether an earlier run began to install
     scales     whether the inventory says that nodes are started when pods wait for them
     installs   whether the run brings the platform too, or finds it there
+    layers     names of the layers that the run lays; None: all of the plan
     """
 
     seen: Snapshot
@@ -48,6 +49,7 @@ class Scene:
     installed: bool = False
     scales: bool = False
     installs: bool = True
+    layers: frozenset[str] | None = None
 
     def brings(self, layer: str) -> bool:
         """Whether this installer or the cloud manager brings a layer of the plan."""

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from inference_platform.cluster import helm, release
+from inference_platform.cluster import deletion, helm, release
 from inference_platform.cluster.client import Cluster
 from inference_platform.cluster.release import Release, ReleaseError
 from tests.unit.cluster.fake_api import FakeApi
@@ -62,6 +62,10 @@ class FakeHelm:
     def calls(self) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = json.loads((self.folder / "calls").read_text())
         return found
+
+    @property
+    def upgrades(self) -> list[dict[str, Any]]:
+        return [call for call in self.calls if call["args"][0] == "upgrade"]
 
 
 @pytest.fixture
@@ -167,7 +171,45 @@ def test_what_somebody_else_made_is_taken_over_only_when_told_so(
 ) -> None:
     release.install(cluster, wanted, helm=fake_helm.path)
     release.install(cluster, wanted, helm=fake_helm.path, adopt=True)
-    assert ["--take-ownership" in call["args"] for call in fake_helm.calls] == [False, True]
+    assert ["--take-ownership" in call["args"] for call in fake_helm.upgrades] == [False, True]
+
+
+TAKEN = 'Error: ConfigMap "c" in namespace "n" exists and cannot be imported into the current release'
+
+
+@pytest.mark.parametrize("adopt", [False, True])
+def test_what_is_being_deleted_is_waited_for(
+    api: FakeApi, cluster: Cluster, wanted: Release, fake_helm: FakeHelm, adopt: bool
+) -> None:
+    old = live(data={})
+    old["metadata"] |= {"deletionTimestamp": "2026-01-01T00:00:00Z", "finalizers": ["example.org/x"]}
+    api.put(old)
+    fake_helm.answer(MANIFEST, *([] if adopt else [TAKEN]))
+    told: list[str] = []
+
+    def sleep(_seconds: float) -> None:
+        if len(told) == 2:
+            api.remove("ConfigMap", "c", "n")
+
+    def on_wait(_elapsed: float, what: str) -> None:
+        told.append(what)
+
+    result = release.install(cluster, wanted, helm=fake_helm.path, sleep=sleep, on_wait=on_wait, adopt=adopt)
+    assert (result.action, told) == ("install", ["ConfigMap n/c to be deleted"] * 2)
+    assert len(fake_helm.upgrades) == (1 if adopt else 2)
+
+
+def test_what_is_not_deleted_in_time_is_named_with_its_finalizers(
+    api: FakeApi, cluster: Cluster, wanted: Release, fake_helm: FakeHelm
+) -> None:
+    old = live(data={})
+    old["metadata"] |= {"deletionTimestamp": "2026-01-01T00:00:00Z", "finalizers": ["example.org/x"]}
+    api.put(old)
+    fake_helm.answer(MANIFEST, TAKEN)
+    naps: list[float] = []
+    with pytest.raises(ReleaseError, match="ConfigMap n/c, finalizers example.org/x"):
+        release.install(cluster, wanted, helm=fake_helm.path, sleep=naps.append)
+    assert (len(fake_helm.upgrades), sum(naps)) == (1, deletion.SECONDS)
 
 
 LWS = """---
@@ -408,7 +450,7 @@ def test_helm_errors_say_what_to_do(
         release.install(cluster, wanted, helm=fake_helm.path, sleep=lambda _: None)
     assert str(caught.value).startswith("release n/x: Error:")
     assert expected in str(caught.value)
-    assert len(fake_helm.calls) == 1
+    assert len(fake_helm.upgrades) == 1
 
 
 def test_helm_errors_show_no_noise_and_no_secrets(wanted: Release) -> None:

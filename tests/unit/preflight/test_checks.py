@@ -623,8 +623,15 @@ def an_engine_without_a_cloud_manager_in_the_plan(world: World) -> None:
 @case("IP-PRE-063")
 def leader_worker_sets_of_users(world: World) -> None:
     world.settings["ownership_let_go"] = ["lws"]
+    world.layers = frozenset({"cloud_manager"})
     world.add("engines", engine(lws="Managed"))
     world.add("leader_worker_sets", named("LeaderWorkerSet", "training", "team"))
+
+
+@case("IP-PRE-066")
+def a_dependency_laid_before_the_cloud_manager_gave_it_up(world: World) -> None:
+    world.settings["ownership_let_go"] = ["sail"]
+    world.add("engines", engine(sailOperator="Managed"))
 
 
 @case("IP-PRE-065")
@@ -943,11 +950,14 @@ def test_without_the_platform_lws_operator_its_crd_may_be_anyones() -> None:
     assert world.codes() == []
 
 
-def test_a_dependency_that_may_go_is_let_go() -> None:
-    world = World()
+@pytest.mark.parametrize("layers", [{"cloud_manager"}, {"namespaces", "lws"}])
+def test_a_dependency_that_may_go_is_let_go_before_it_is_laid(layers: set[str]) -> None:
+    world = World(layers=frozenset(layers))
     world.settings["ownership_let_go"] = ["sail"]
     world.add("engines", engine(sailOperator="Managed"))
     assert world.codes() == []
+    world.layers = frozenset({"sail", "cloud_manager"})
+    assert world.codes() == [("IP-PRE-066", "error")]
 
 
 # ---- what is shown ----------------------------------------------------------------------------------------

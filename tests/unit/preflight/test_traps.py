@@ -86,7 +86,7 @@ def test_managed_takes_over_by_force_only_what_the_inventory_names(api: FakeApi)
 def test_unmanaged_uninstalls(api: FakeApi, tmp_path: Path, line: str, provider: str) -> None:
     cloud.engine(api, line, certManager="Managed")
     assert codes(api, provider=provider) == {"IP-PRE-061"}
-    assert codes(api, provider=provider, ownership_let_go=["cert_manager"]) == set()
+    assert codes(api, provider=provider, ownership_let_go=["cert_manager"]) == {"IP-PRE-066"}
 
     api.objects = {ref: obj for ref, obj in api.objects.items() if ref.kind != cloud.PROVIDERS[line]}
     bench = cloud_manager(api, line, tmp_path)

@@ -24,6 +24,7 @@ class World:
     settings: dict[str, Any] = field(default_factory=lambda: {"platform_release": "3.4", "provider": "azure"})
     seen: Snapshot = field(default_factory=lambda: good_cluster())
     models: list[Object] = field(default_factory=list)
+    layers: frozenset[str] | None = None
 
     def outcome(self) -> outcome.Outcome:
         """All checks on it."""
@@ -34,7 +35,7 @@ class World:
         plan = platform.resolve({**self.settings, "ownership": ownership}).to_dict()
         let_go = frozenset(self.settings.get("ownership_let_go", []))
         scales = bool(self.settings.get("node_autoscaling"))
-        scene = Scene(self.seen, plan, entries, decisions, let_go, self.models, scales=scales)
+        scene = Scene(self.seen, plan, entries, decisions, let_go, self.models, scales=scales, layers=self.layers)
         return outcome.run(scene, "1.34", [])
 
     def findings(self) -> list[Finding]:
