@@ -7,17 +7,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from inference_platform.cluster import run_lock
-from inference_platform.cluster.immutable import group_size
-from inference_platform.cluster.objects import Object, quantity
+from inference_platform.cluster.objects import Object
 from inference_platform.findings import ERROR, WARNING
 from inference_platform.platform.resolve import OPERATORS_OF_CHOICE
 from inference_platform.preflight import data, detection, node_supply, ownership
 from inference_platform.preflight.detection import OUR_LABEL
-from inference_platform.preflight.registry import Objection, Scene, check, not_asked, published_charts
+from inference_platform.preflight.registry import Objection, Scene, check, listed, not_asked, published_charts
 from inference_platform.preflight.snapshot import ENGINES, OWN_RELEASES, annotations_of, dig, labels_of, place
 from inference_platform.schema import or_list
 
-_LISTED = 5
 _DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
 #: Helm's records show that charts of others are of this installer; they are read only where those are installed.
 _READS_OF_OWNERSHIP = ("deployments", "crds", OWN_RELEASES)
@@ -229,7 +227,7 @@ def usable_node(scene: Scene) -> Iterator[Objection]:
     yield Objection(
         "nodes",
         f"a ready Linux node ({architectures}) without taints that keep pods away",
-        _listed([f"{node['metadata']['name']}: {_why_not(scene, node)}" for node in nodes]) or "no node",
+        listed([f"{node['metadata']['name']}: {_why_not(scene, node)}" for node in nodes]) or "no node",
         remedy,
         WARNING if starter else "",
     )
@@ -264,7 +262,7 @@ def _is_ready(node: Object) -> bool:
 def nodes_ready(scene: Scene) -> Iterator[Objection]:
     names = [node["metadata"]["name"] for node in scene.seen.of("nodes") if not _is_ready(node)]
     if names:
-        yield Objection("nodes", "every node ready", f"not ready: {_listed(names)}", "Look at `kubectl describe node`.")
+        yield Objection("nodes", "every node ready", f"not ready: {listed(names)}", "Look at `kubectl describe node`.")
 
 
 @check("IP-PRE-012", "Nodes with GPUs offer them to pods", reads=["nodes"])
@@ -283,7 +281,7 @@ def device_plugin(scene: Scene) -> Iterator[Objection]:
         yield Objection(
             "nodes",
             f"{gpu['resource']} among what nodes with the label {gpu['product_label']} allocate",
-            f"none of it on {_listed(silent)}",
+            f"none of it on {listed(silent)}",
             "Install or repair driver and device plugin (the NVIDIA GPU operator brings both).",
             WARNING if offered or not scene.models else "",
         )
@@ -333,7 +331,7 @@ def load_balancer(scene: Scene) -> Iterator[Objection]:
         yield Objection(
             "services",
             "an address on Services of type LoadBalancer",
-            f"none on {_listed(waiting)}",
+            f"none on {listed(waiting)}",
             "Look at the events of the Service: the gateway will wait for its address in the same way.",
         )
 
@@ -456,56 +454,6 @@ def pod_security(scene: Scene) -> Iterator[Objection]:
 def _is_data_parallel(model: Mapping[str, Any]) -> bool:
     workloads = (dig(model, "spec", default={}), dig(model, "spec", "prefill", default={}))
     return any(dig(item, "parallelism", "data") for item in workloads)
-
-
-@check("IP-PRE-034", "Quotas leave room for our pods", reads=["quotas"], severity=WARNING)
-def quotas(scene: Scene) -> Iterator[Objection]:
-    limited = {item["metadata"]["namespace"] for item in scene.seen.of("limit_ranges")}
-    planned = {place(item) for item in scene.plan["capacity"]}
-    for quota in scene.seen.of("quotas"):
-        space, hard = quota["metadata"]["namespace"], dig(quota, "spec", "hard", default={})
-        asked = sorted(name for name in hard if name.startswith("limits."))
-        if space in scene.namespaces and asked and space not in limited:
-            yield Objection(
-                place(quota),
-                "no quota on limits, or a LimitRange with defaults",
-                f"a quota on {', '.join(asked)}",
-                "Add a LimitRange with default limits: pods of the platform without limits are refused otherwise.",
-            )
-        if place(quota) not in planned:  # the run sets those anew; IP-PLT-027 has told what they lack
-            yield from _full(scene, quota, space)
-
-
-def _full(scene: Scene, quota: Object, space: str) -> Iterator[Objection]:
-    """GPUs that the quota of a model namespace allows, and those that the models of this inventory ask for."""
-    resource = scene.plan["serving"]["gpu"]["resource"]
-    hard = dig(quota, "spec", "hard", f"requests.{resource}")
-    wanted = sum(_gpus(model, resource) for model in _services(scene) if model["metadata"]["namespace"] == space)
-    limit = quantity(hard)
-    if limit is not None and wanted > limit:
-        yield Objection(
-            place(quota),
-            f"room for {wanted} {resource}",
-            f"a quota of {hard}",
-            "Raise the quota, or lower replicas; the pods beyond it are not created.",
-        )
-
-
-def _gpus(model: Mapping[str, Any], resource: str) -> int:
-    spec = dig(model, "spec", default={})
-    return sum(_gpus_of_workload(item, resource) for item in (spec, dig(spec, "prefill", default={})))
-
-
-def _gpus_of_workload(workload: Mapping[str, Any], resource: str) -> int:
-    """GPUs of all replicas; of a group the leader's pod and those of the workers."""
-    leader, worker = (_gpus_of_pod(dig(workload, name, default={}), resource) for name in ("template", "worker"))
-    workers = group_size(workload.get("parallelism")) - 1
-    return (leader + workers * worker) * int(dig(workload, "replicas", default=1))
-
-
-def _gpus_of_pod(template: Mapping[str, Any], resource: str) -> int:
-    found = template.get("containers") or []
-    return sum(int(str(dig(item, "resources", "limits", resource, default="0"))) for item in found)
 
 
 def _services(scene: Scene) -> list[Mapping[str, Any]]:
@@ -734,7 +682,7 @@ def leader_worker_sets(scene: Scene) -> Iterator[Objection]:
             yield Objection(
                 place(engine),
                 "no LeaderWorkerSet while LeaderWorkerSetOperator/cluster is deleted",
-                _listed(sets),
+                listed(sets),
                 "Delete or move these workloads first, models among them; there is no switch for this one.",
             )
 
@@ -758,9 +706,3 @@ def _engine_policies(engine: Object) -> dict[str, str]:
     """Policies as the cloud manager reads them: left out means Managed (platform.md 2.3)."""
     written = dig(engine, "spec", "dependencies", default={})
     return {name: dig(written, name, "managementPolicy", default="Managed") for name in _LAYER_OF}
-
-
-def _listed(names: Sequence[str]) -> str:
-    shown = ", ".join(names[:_LISTED])
-    more = len(names) - _LISTED
-    return f"{shown} and {more} more" if more > 0 else shown

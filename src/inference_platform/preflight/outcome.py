@@ -11,6 +11,7 @@ from inference_platform.findings import Finding
 from inference_platform.preflight import checks as _checks  # noqa: F401 - the checks join the list
 from inference_platform.preflight import gateway_checks as _gateway_checks  # noqa: F401 - these too
 from inference_platform.preflight import pool_checks as _pool_checks  # noqa: F401 - and these
+from inference_platform.preflight import quota_checks as _quota_checks  # noqa: F401 - and these
 from inference_platform.preflight.ownership import Decision
 from inference_platform.preflight.registry import CHECKS, OK, Result, Scene
 

@@ -12,6 +12,8 @@ from inference_platform.preflight.snapshot import Snapshot
 
 OK, UNKNOWN, NOT_ASKED = "ok", "unknown", "not asked"
 
+_LISTED = 5
+
 
 @dataclass(frozen=True)
 class Objection:
@@ -147,3 +149,10 @@ def check(code: str, title: str, *, reads: Sequence[str] = (), severity: str = E
 def not_asked(code: str, title: str) -> None:
     """Adds something that a cluster cannot be asked, so that it is said and not forgotten."""
     CHECKS.append(Check(code, title, "", (), None))
+
+
+def listed(names: Sequence[str]) -> str:
+    """The first few names, and how many more there are."""
+    shown = ", ".join(names[:_LISTED])
+    more = len(names) - _LISTED
+    return f"{shown} and {more} more" if more > 0 else shown

@@ -16,6 +16,7 @@ from inference_platform.preflight.gateway_checks import parts_for
 from inference_platform.preflight.snapshot import Refusal
 from tests.unit.preflight.world import (
     ISTIO,
+    Object,
     World,
     asking_for,
     cert_manager,
@@ -369,6 +370,15 @@ def data_parallel_pods_in_a_baseline_namespace(world: World) -> None:
     world.models = [service("m", parallelism={"data": 2})]
 
 
+POD = {"containers": [{"name": "main", "resources": {"limits": {"nvidia.com/gpu": "1", "memory": "2Gi", "cpu": "1"}}}]}
+
+
+def pod(name: str, namespace: str = "models", model: str = "", **more: Any) -> Object:
+    """A pod with a GPU, one of a model or of nobody we know."""
+    labels = {"app.kubernetes.io/part-of": "llminferenceservice", "app.kubernetes.io/name": model} if model else {}
+    return named("Pod", name, namespace, labels=labels, spec=POD, **more)
+
+
 @case("IP-PRE-034", "warning")
 def a_quota_on_limits(world: World) -> None:
     world.add("quotas", named("ResourceQuota", "q", "istio-system", spec={"hard": {"limits.cpu": "4"}}))
@@ -385,6 +395,28 @@ def a_quota_in_thousands_with_fewer_gpus_than_groups_ask_for(world: World) -> No
     world.add("quotas", named("ResourceQuota", "q", "models", spec={"hard": {"requests.nvidia.com/gpu": "1k"}}))
     groups = {"parallelism": {"data": 16, "dataLocal": 8}}
     world.models = [service("m", replicas=63, template=asking_for(8), worker=asking_for(8), **groups)]
+
+
+@case("IP-PRE-034", "warning")
+def a_quota_of_the_inventory_on_what_its_models_do_not_say(world: World) -> None:
+    world.settings["namespace_quotas"] = [{"namespace": "models", "hard": {"limits.memory": "100Gi"}}]
+    world.models = [service("m", template=asking_for(1))]
+
+
+@case("IP-PRE-034", "warning")
+def a_quota_on_limits_with_a_scheduler_that_has_none(world: World) -> None:
+    hard = {"limits.memory": "9Ti", "limits.cpu": "999", "requests.cpu": "999"}
+    world.add("quotas", named("ResourceQuota", "q", "models", spec={"hard": hard}))
+    limits = {"cpu": "1", "memory": "1Gi"}
+    template = {"containers": [{"name": "main", "resources": {"limits": limits}}]}
+    world.models = [service("m", template=template, router={"scheduler": {}})]
+
+
+@case("IP-PRE-034", "warning")
+def a_quota_on_pods_that_others_use_up(world: World) -> None:
+    world.add("quotas", named("ResourceQuota", "q", "models", spec={"hard": {"pods": "3"}}))
+    world.add("pods", *(pod(f"batch-{number}") for number in range(2)))
+    world.models = [service("m", replicas=2, template=asking_for(1))]
 
 
 @case("IP-PRE-040")
@@ -931,8 +963,96 @@ def test_a_quota_that_the_run_raises_is_judged_as_the_inventory_has_it() -> None
 def test_a_quota_on_limits_is_fine_with_defaults() -> None:
     world = World()
     a_quota_on_limits(world)
-    world.add("limit_ranges", named("LimitRange", "defaults", "istio-system"))
+    limits = {"type": "Container", "default": {"memory": "1Gi"}}
+    world.add("limit_ranges", named("LimitRange", "of-memory", "istio-system", spec={"limits": [limits]}))
+    assert world.codes() == [("IP-PRE-034", "warning")], "of CPUs there is still none"
+    limits = {"type": "Container", "default": {"cpu": "1"}}
+    world.add("limit_ranges", named("LimitRange", "of-cpus", "istio-system", spec={"limits": [limits]}))
     assert world.codes() == []
+
+
+GPUS = "requests.nvidia.com/gpu"
+MAIN = {"name": "main", "resources": {"requests": {"cpu": "1"}, "limits": {"memory": "1Gi"}}}
+
+
+@pytest.mark.parametrize(
+    ("hard", "spec", "told"),
+    [
+        ("requests.cpu", {}, ""),
+        ("cpu", {}, ""),
+        ("requests.memory", {}, ""),
+        ("limits.memory", {}, ""),
+        ("limits.cpu", {}, "not said: limits.cpu by m (serving)"),
+        ("limits.cpu", {"replicas": 0}, ""),
+        ("limits.cpu", {"baseRefs": [{"name": "somebody's"}]}, ""),
+        ("limits.ephemeral-storage", {}, ""),
+        ("requests.cpu", {"template": {"containers": [MAIN, {"name": "more"}]}}, "requests.cpu by m (serving)"),
+        ("requests.cpu", {"template": {"containers": []}}, "requests.cpu by m (serving)"),
+        ("memory", {"prefill": {"replicas": 1, "template": {}}}, "not said: memory by m (prefill)"),
+        ("limits.memory", {"router": {"scheduler": {"template": {"containers": [MAIN]}}}}, ""),
+        ("limits.memory", {"router": {"scheduler": {}}}, "not said: limits.memory by m (scheduler)"),
+        ("requests.memory", {"router": {"scheduler": {}}}, ""),
+    ],
+)
+def test_what_a_quota_is_about_pods_of_models_must_say(hard: str, spec: dict[str, Any], told: str) -> None:
+    world = World()
+    world.add("quotas", named("ResourceQuota", "q", "models", spec={"hard": {hard: "1Ti"}}))
+    world.models = [service("m", **{"template": {"containers": [MAIN]}, **spec})]
+    found = [finding.found for finding in world.findings()]
+    assert len(found) == bool(told)
+    assert all(words.endswith(told) for words in found), found
+
+
+def test_a_limit_range_says_it_for_the_pods_of_models() -> None:
+    world = World()
+    world.add("quotas", named("ResourceQuota", "q", "models", spec={"hard": {"requests.cpu": "9", "memory": "9Gi"}}))
+    world.models = [service("m", template=asking_for(1))]
+    assert world.codes() == [("IP-PRE-034", "warning")]
+    limits = {"type": "Container", "default": {"memory": "1Gi"}, "defaultRequest": {"cpu": "1"}}
+    world.add("limit_ranges", named("LimitRange", "defaults", "models", spec={"limits": [limits]}))
+    assert world.codes() == []
+
+
+def test_a_quota_of_some_pods_only_is_left_alone() -> None:
+    world = World()
+    spec = {"hard": {"pods": "0", "limits.cpu": "1"}, "scopes": ["Terminating"]}
+    world.add("quotas", named("ResourceQuota", "q", "models", spec=spec))
+    world.models = [service("m", template=asking_for(1))]
+    assert world.codes() == []
+
+
+@pytest.mark.parametrize(
+    ("hard", "others", "told"),
+    [
+        ({GPUS: "2"}, [], ""),
+        ({GPUS: "2"}, [{}], f"{GPUS}: 2, of which others hold 1 GPU"),
+        ({GPUS: "2"}, [{"deletionTimestamp": "now"}], ""),
+        ({GPUS: "2"}, [{"model": "m"}, {"model": "m"}], ""),
+        ({GPUS: "2"}, [{"model": "gone"}], ""),
+        (
+            {GPUS: "2"},
+            [{"model": "theirs"}],
+            f"{GPUS}: 2, of which others hold 1 GPU",
+        ),
+        ({GPUS: "2"}, [{"namespace": "elsewhere"}], ""),
+        ({"count/pods": "1"}, [], "count/pods: 1"),
+        ({"requests.memory": "3Gi"}, [], "requests.memory: 3Gi"),
+        ({"memory": "5Gi"}, [{}], "memory: 5Gi, of which others hold 2 GiB memory"),
+        ({"requests.cpu": "2"}, [], ""),
+        ({"requests.cpu": "1500m"}, [], "requests.cpu: 1500m"),
+        ({"requests.storage": "1", "count/secrets": "0", "services": "0"}, [], ""),
+    ],
+)
+def test_a_quota_leaves_what_others_do_not_hold(hard: dict[str, str], others: list[dict[str, str]], told: str) -> None:
+    world = World()
+    world.add("quotas", named("ResourceQuota", "q", "models", spec={"hard": hard}))
+    world.add("pods", *(pod(f"other-{number}", **more) for number, more in enumerate(others)))
+    world.add(
+        "services", named("LLMInferenceService", "gone", "models", labels={"inference-platform.io/layer": "models"})
+    )
+    world.add("services", named("LLMInferenceService", "theirs", "models"))
+    world.models = [service("m", replicas=2, template=POD)]
+    assert [finding.found for finding in world.findings()] == ([told] if told else [])
 
 
 def test_one_load_balancer_with_an_address_is_proof_enough() -> None:
