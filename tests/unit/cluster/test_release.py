@@ -207,7 +207,7 @@ def test_what_is_not_deleted_in_time_is_named_with_its_finalizers(
     api.put(old)
     fake_helm.answer(MANIFEST, TAKEN)
     naps: list[float] = []
-    with pytest.raises(ReleaseError, match="ConfigMap n/c, finalizers example.org/x"):
+    with pytest.raises(ReleaseError, match=r"ConfigMap n/c, finalizers example\.org/x"):
         release.install(cluster, wanted, helm=fake_helm.path, sleep=naps.append)
     assert (len(fake_helm.upgrades), sum(naps)) == (1, deletion.SECONDS)
 
