@@ -58,6 +58,7 @@ class ActionModule(PlatformAction):
             sources=sources,
             installs=arguments["installs"],
             layers=arguments["layers"],
+            asks_all=arguments["every_check"],
         )
         plan, outcome = found.plan, found.outcome
         if not self.check:

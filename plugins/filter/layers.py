@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 #: Tags that run every layer.
@@ -23,9 +23,19 @@ def selected_layers(
 
 def layer_step(layer: Mapping[str, Any], run_tags: Iterable[str] = ()) -> str:
     """The tasks file of a layer: verify where somebody else lays it or only gates are wanted, else install."""
-    tags = set(run_tags)
-    gates_only = "verify" in tags and not tags & {"all", "layers"}
-    return "install" if layer["ownership"] == "managed" and not gates_only else "verify"
+    return "install" if layer["ownership"] == "managed" and not _wants_gates_only(set(run_tags)) else "verify"
+
+
+def laid_layers(
+    layers: Iterable[Mapping[str, Any]], run_tags: Iterable[str], skip_tags: Iterable[str] = ()
+) -> list[str]:
+    """Names of the layers that a run with these tags lays, if they are its own; validate alone is for a whole run."""
+    tags = {"all"} if set(run_tags) == {"validate"} else set(run_tags)
+    return [] if _wants_gates_only(tags) else [layer["name"] for layer in selected_layers(layers, tags, skip_tags)]
+
+
+def _wants_gates_only(tags: Collection[str]) -> bool:
+    return "verify" in tags and not {"all", "layers"} & set(tags)
 
 
 def sets_of(lock: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
@@ -61,6 +71,7 @@ class FilterModule:
     def filters(self) -> dict[str, Any]:
         """Names as used in templates."""
         return {
+            "laid_layers": laid_layers,
             "layer_step": layer_step,
             "namespace_object": namespace_object,
             "selected_layers": selected_layers,

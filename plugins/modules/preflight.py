@@ -49,19 +49,23 @@ options:
     type: list
     elements: path
   every_check:
-    description: Whether to show every check, not only those that are not ok.
+    description:
+      - Whether to show every check, not only those that are not ok, and to try admission although everything that the
+        plan lays is there.
     type: bool
     default: false
+  layers:
+    description:
+      - Names of the layers that the run lays. The user's rights are asked for these, and admission is tried only while
+        one of them is to be laid. Default is all layers.
+    type: list
+    elements: str
   installs:
     description:
       - Whether the run brings the platform before it applies the models. Without, what models need of the platform
         must be there, such as the gateway and the webhook of KServe.
     type: bool
     default: true
-  layers:
-    description: Names of the layers that this run lays. Default is all of the plan.
-    type: list
-    elements: str
 notes:
   - Supports check mode and diff.
 extends_documentation_fragment:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from tests.scenarios.conftest import Installation, run_on
 from tests.scenarios.test_install_on_aws import CRDS, NAMESPACES
 from tests.support.audit import AuditMark
 from tests.support.clusters import EmbeddedCluster
-from tests.support.playbook import Run
+from tests.support.playbook import REPOSITORY, Run
 
 pytestmark = pytest.mark.cluster
 
@@ -20,6 +22,7 @@ def test_a_second_run_changes_nothing_and_sends_no_write(aws: Installation) -> N
     assert (run.recap["changed"], run.recap["failed"]) == (0, 0), run.output
     assert mark.installer_writes() == []
     assert mark.installer_requests() != [], "the audit log must have seen the run"
+    assert asked() == {"IP-PRE-004": "ok", "IP-PRE-009": "ok", "IP-PRE-030": "not asked"}
 
 
 def test_a_second_run_leaves_every_object_at_its_version(aws: Installation) -> None:
@@ -99,12 +102,22 @@ def test_the_other_playbooks_find_an_installed_cluster_as_it_should_be(aws: Inst
     run = run_on(aws.cluster, playbook=playbook)
     assert (run.exit_code, run.recap["changed"]) == (0, 0), run.output
     assert mark.installer_writes() == []
+    wanted = "not asked" if playbook.endswith("models.yml") else "ok"
+    if not playbook.endswith("verify.yml"):
+        assert set(asked().values()) == {wanted}
 
 
 # ---- reading ----------------------------------------------------------------------------------------------
 
 #: CRDs that the cloud manager brings on aws.
 DELEGATED = ("gateways.networking.istio.io", "leaderworkersetoperators.operator.openshift.io")
+
+
+def asked() -> dict[str, str]:
+    """What the last preflight says about rights and admission."""
+    path = REPOSITORY / "build" / "local" / "preflight.json"
+    states = {entry["code"]: entry["status"] for entry in json.loads(path.read_text(encoding="utf-8"))["checks"]}
+    return {code: states[code] for code in ("IP-PRE-004", "IP-PRE-009", "IP-PRE-030")}
 
 
 def differences(run: Run) -> list[str]:

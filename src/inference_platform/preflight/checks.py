@@ -162,7 +162,10 @@ def _keep(operator: Mapping[str, Any], csv: str) -> str:
     return "Take a release of the platform with that version"
 
 
-@check("IP-PRE-004", "The user may make everything that the plan makes")
+RIGHTS, LEASE, ADMISSION = "IP-PRE-004", "IP-PRE-009", "IP-PRE-030"
+
+
+@check(RIGHTS, "The user may make everything that the plan makes")
 def rights(scene: Scene) -> Iterator[Objection]:
     if scene.seen.denied:
         verbs: dict[str, list[str]] = {}
@@ -178,7 +181,7 @@ def rights(scene: Scene) -> Iterator[Objection]:
         )
 
 
-@check("IP-PRE-009", "Two runs cannot change the cluster at the same time", severity=WARNING)
+@check(LEASE, "Two runs cannot change the cluster at the same time", severity=WARNING)
 def lease(scene: Scene) -> Iterator[Objection]:
     if scene.seen.denied_lease:
         yield Objection(
@@ -349,7 +352,7 @@ def pull_secret(scene: Scene) -> Iterator[Objection]:
 # ---- admission --------------------------------------------------------------------------------------------
 
 
-@check("IP-PRE-030", "Admission lets our objects pass (dry run)")
+@check(ADMISSION, "Admission lets our objects pass (dry run)")
 def admission(scene: Scene) -> Iterator[Objection]:
     """What was tried elsewhere, since the platform's namespaces are not there yet, is a hint only."""
     for refusal in scene.seen.refusals:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,12 +17,14 @@ from inference_platform.models.choice import means
 from inference_platform.models.kept import releases_of_models
 from inference_platform.models.pipeline import render_inventory
 from inference_platform.models.rules.cluster import check_cluster
+from inference_platform.paths import CHARTS
+from inference_platform.platform.plan import charts_of
 from inference_platform.platform.resolve import ownership_choices, serving_of, setting
-from inference_platform.preflight import data, detection, gateway_checks, node_supply, outcome, ownership
+from inference_platform.preflight import checks, data, detection, gateway_checks, node_supply, outcome, ownership
 from inference_platform.preflight.detection import OUR_LABEL
 from inference_platform.preflight.ownership import Decision, Question
 from inference_platform.preflight.registry import Scene, published_charts
-from inference_platform.preflight.snapshot import OWN_RELEASES, Snapshot, annotations_of, labels_of
+from inference_platform.preflight.snapshot import OWN_RELEASES, Snapshot, annotations_of, dig, labels_of
 from inference_platform.schema import KeyPath
 from inference_platform.sources import Sources
 
@@ -83,7 +85,8 @@ def examine(
     where: Where = _by_name,
     sources: Callable[[], Sources] = Sources,
     installs: bool = True,
-    layers: Iterable[str] | None = None,
+    layers: Collection[str] | None = None,
+    asks_all: bool = False,
 ) -> Examination:
     """Looks at a cluster and decides.
 
@@ -93,6 +96,7 @@ def examine(
     sources   reads the inventory once more, when models have to be rendered again
     installs  whether the run brings the platform too, or finds it there
     layers    names of the layers that the run lays; None: all of the plan
+    asks_all  whether to try admission although all that the plan lays is there
     """
     entries = data.load()
     first = platform.resolve(settings).to_dict()
@@ -124,6 +128,7 @@ def examine(
         None if layers is None else frozenset(layers),
     )
     _ask(cluster, settings, scene, crd_source)
+    _ask_what_the_run_may(cluster, scene, layers, asks_all=asks_all)
     if seen.helm is None and installs:
         pinned = [chart for chart in published_charts(plan) if chart["sha256"]]
         survey.look_at_charts(seen, pinned, helm=helm, mirror=chart_source.mirror, cache=chart_source.cache)
@@ -208,10 +213,7 @@ def _brings(name: str, entry: Mapping[str, Any], plan: Mapping[str, Any], source
 
 
 def _ask(cluster: Cluster, settings: Mapping[str, Any], scene: Scene, crd_source: CrdSource) -> None:
-    """The questions beyond lists; those about rights and admission only before the first installation.
-
-    Later the objects of the platform are proof enough, and a run that changes nothing asks nothing.
-    """
+    """The questions beyond lists but those about rights and admission."""
     plan, seen = scene.plan, scene.seen
     if settings.get("pull_secret_from") and plan["pull_secret"]["name"]:
         # A mirror of the site may need no credentials.
@@ -237,10 +239,58 @@ def _ask(cluster: Cluster, settings: Mapping[str, Any], scene: Scene, crd_source
         mirror=crd_source.mirror,
         cache=crd_source.cache,
     )
-    if scene.installed:
+
+
+def _ask_what_the_run_may(cluster: Cluster, scene: Scene, layers: Collection[str] | None, *, asks_all: bool) -> None:
+    """Rights of a run that lays layers: one question for a cluster-admin.  Admission while something is to be laid."""
+    plan, seen = scene.plan, scene.seen
+    ours = {layer["name"] for layer in plan["layers"] if layer["ownership"] == "managed"}
+    laid = ours if layers is None else ours & set(layers)
+    if not laid:
+        seen.unasked |= dict.fromkeys((checks.RIGHTS, checks.LEASE, checks.ADMISSION), _LAYS_NOTHING)
         return
-    survey.ask_for_rights(cluster, seen, rights.needed(plan, scene.models, scene.data["rights"]))
-    _try(cluster, scene)
+    part, models = (plan, scene.models) if laid == ours else (_part_of(plan, laid), ())
+    survey.ask_for_rights(cluster, seen, rights.needed(part, models, scene.data["rights"]))
+    if asks_all or not _is_laid(plan, seen):
+        _try(cluster, scene)
+    else:
+        seen.unasked[checks.ADMISSION] = _IS_LAID
+
+
+def _part_of(plan: Mapping[str, Any], names: Collection[str]) -> Mapping[str, Any]:
+    """A plan with these layers alone."""
+    gates = {name: checks for name, checks in plan["gates"].items() if name in names}
+    return {**plan, "layers": [layer for layer in plan["layers"] if layer["name"] in names], "gates": gates}
+
+
+_LAYS_NOTHING = "this run lays no layer; playbooks/preflight.yml asks"
+_IS_LAID = "what the plan lays is there; playbooks/preflight.yml tries it again"
+
+
+def _is_laid(plan: Mapping[str, Any], seen: Snapshot) -> bool:
+    """Whether all layers that bring pods were laid by us, in the versions of the plan."""
+    ours = [layer for layer in plan["layers"] if layer["ownership"] == "managed"]
+    parts = ("deployments", "subscriptions", OWN_RELEASES)
+    marked = {labels_of(item).get(OUR_LABEL) for part in parts for item in seen.of(part)}
+    if not {layer["name"] for layer in ours if _brings_pods(layer, plan)} <= marked:
+        return False
+    published = (image for chart in published_charts(plan) for image in chart["images"].values())
+    known = {mirrored(image, plan["image_registry"]) for image in (*plan["images"].values(), *published)}
+    running = {
+        item["image"]
+        for deployment in seen.of("deployments")
+        if detection.owner_in(deployment, seen).kind == detection.OURS and OUR_LABEL in labels_of(deployment)
+        for item in detection.containers(deployment)
+    }
+    subscriptions = (item for item in seen.of("subscriptions") if OUR_LABEL in labels_of(item))
+    installed = {dig(item, "status", "installedCSV") for item in subscriptions}
+    return running <= known and installed <= {operator["csv"] for operator in plan["operators"].values()}
+
+
+def _brings_pods(layer: Mapping[str, Any], plan: Mapping[str, Any]) -> bool:
+    if layer["operator"] or any(release["published"] for release in layer["releases"]):
+        return True
+    return any(("apps", "Deployment") in rights.kinds_of_chart(CHARTS / name, plan) for name in charts_of(layer))
 
 
 def _try(cluster: Cluster, scene: Scene) -> None:

@@ -100,6 +100,8 @@ class Check:
         """Its result; a check that cannot look says why."""
         if self.look is None:
             return Result(self, NOT_ASKED)
+        if self.code in scene.seen.unasked:
+            return Result(self, NOT_ASKED, note=scene.seen.unasked[self.code])
         unseen = [part for part in self.reads if part in scene.seen.unseen]
         if unseen:
             return Result(self, UNKNOWN, note="; ".join(scene.seen.unseen[part] for part in unseen))

@@ -44,6 +44,7 @@ class Snapshot:
     conflicts CRD -> managers whose fields the CRD of the plan would change
     charts    published chart that cannot be had -> what was found, and what to do
     helm      what is wrong with the helm program, as (found, remedy); None when nothing is
+    unasked   code of a check whose question was not asked in this run -> why
     pull_secret  what is wrong with the Secret that the pull secret is copied from, "" when nothing is
     """
 
@@ -61,6 +62,7 @@ class Snapshot:
     charts: dict[str, tuple[str, str]] = field(default_factory=dict)
     helm: tuple[str, str] | None = None
     pull_secret: str = ""
+    unasked: dict[str, str] = field(default_factory=dict)
 
     def of(self, part: str) -> list[Object]:
         """The objects of a part; none when it was not read."""

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.inference.platform.plugins.filter.layers import (
     FilterModule,
+    laid_layers,
     layer_step,
     namespace_object,
     selected_layers,
@@ -32,6 +33,23 @@ LAYERS = [{"name": name, "ownership": "managed"} for name in ("namespaces", "sai
 )
 def test_tags_select_layers_in_the_order_of_the_plan(run: list[str], skip: list[str], names: list[str]) -> None:
     assert [layer["name"] for layer in selected_layers(LAYERS, run, skip)] == names
+
+
+@pytest.mark.parametrize(
+    ("run", "skip", "names"),
+    [
+        (["all"], [], ["sail", "lws"]),
+        (["validate"], [], ["sail", "lws"]),
+        (["validate"], ["lws"], ["sail"]),
+        (["verify"], [], []),
+        (["models"], [], []),
+        (["lws", "models"], [], ["lws"]),
+    ],
+)
+def test_gates_alone_lay_nothing_and_validate_stands_for_a_whole_run(
+    run: list[str], skip: list[str], names: list[str]
+) -> None:
+    assert laid_layers(LAYERS[1:], run, skip) == names
 
 
 @pytest.mark.parametrize(

@@ -101,63 +101,68 @@ def test_a_model_with_a_configuration_for_the_new_release_is_told_to_move(cluste
     )
 
 
-@pytest.mark.parametrize("begun", [False, True])
-def test_rights_are_asked_for_until_something_of_ours_is_there_not_only_a_namespace(
-    api: FakeApi, cluster: Cluster, begun: bool
-) -> None:
-    settings: dict[str, Any] = {"platform_release": "3.5", "provider": "generic", "models": []}
-    if begun:
-        marks = {"inference-platform.io/layer": "kserve"}
-        metadata = {"name": "rhai-operator", "namespace": "redhat-ods-operator", "labels": marks}
-        api.put({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata, "spec": {}})
-    api.fail("POST", "selfsubjectaccessreviews$", 201)
-    api.faults[-1].body = {"status": {"allowed": False}}
+GENERIC: dict[str, Any] = {"platform_release": "3.5", "provider": "generic", "models": []}
+
+
+def statuses(cluster: Cluster, **how: Any) -> dict[str, str]:
+    """What each check came to."""
+    rendered = render_inventory(GENERIC, platform.resolve(GENERIC).to_dict())
+    found = examine.examine(cluster, GENERIC, rendered, helm="/nowhere/helm", **how)
+    return {result.check.code: result.status for result in found.outcome.results}
+
+
+def lay(api: FakeApi, image: str = "", without: str = "") -> None:
+    """The Deployments of the platform, as a run of ours leaves them."""
+    plan = platform.resolve(GENERIC).to_dict()
+    for layer in ("cert_manager", "sail", "lws", "platform_operator"):
+        metadata = {"name": layer, "namespace": "team", "labels": {"inference-platform.io/layer": layer}}
+        pod = {"containers": [{"name": "main", "image": image or plan["images"]["rhai_operator"]}]}
+        if layer != without:
+            spec = {"template": {"spec": pod}}
+            api.put({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata, "spec": spec})
+
+
+@pytest.mark.parametrize("laid", [False, True])
+def test_rights_are_asked_for_whatever_is_there_already(api: FakeApi, cluster: Cluster, laid: bool) -> None:
+    if laid:
+        lay(api)
+    assert statuses(cluster)["IP-PRE-004"] == "ok"
+    api.fail("POST", "selfsubjectaccessreviews$", 201, times=1000)  # an answer that does not allow
+    assert statuses(cluster)["IP-PRE-004"] == "error"
+
+
+def test_a_run_that_lays_no_layer_needs_no_right_to(api: FakeApi, cluster: Cluster) -> None:
     api.requests.clear()
-    examine.examine(cluster, settings, render_inventory(settings, platform.resolve(settings).to_dict()))
-    asked = [request for request in api.requests if request.path.endswith("selfsubjectaccessreviews")]
-    assert bool(asked) is not begun
+    found = statuses(cluster, layers=[], asks_all=True)
+    assert {found[code] for code in ("IP-PRE-004", "IP-PRE-009", "IP-PRE-030")} == {"not asked"}
+    assert [item for item in api.requests if item.method in ("POST", "PATCH")] == []
 
 
-@pytest.mark.parametrize("installs", [False, True])
+def test_rights_are_asked_for_the_layers_of_the_run_alone(api: FakeApi, cluster: Cluster) -> None:
+    api.fail("POST", "selfsubjectaccessreviews$", 201, times=1000)  # an answer that does not allow
+    api.requests.clear()
+    statuses(cluster, layers=["pki"])
+    reviews = [item.body["spec"]["resourceAttributes"] for item in api.requests if item.path.endswith("accessreviews")]
+    asked = {item["resource"] for item in reviews}
+    assert "clusterissuers" in asked
+    assert "gateways" not in asked
+
+
 @pytest.mark.parametrize(
-    ("product", "karpenter", "said", "severity", "words"),
+    ("there", "how", "status"),
     [
-        ("NVIDIA-L4", True, False, "warning", "Expect Karpenter to start 1 x g6."),
-        ("NVIDIA-L4", False, True, "warning", "Expect the autoscaler to start 1 x g6."),
-        ("NVIDIA-L4", False, False, "error", "set node_autoscaling: true."),
-        ("Tesla-T4", True, False, "error", "no machine with Tesla-T4 is known for aws"),
+        pytest.param({}, {}, "not asked", id="all of it"),
+        pytest.param({}, {"asks_all": True}, "ok", id="all of it, and asked for"),
+        pytest.param({"without": "lws"}, {}, "ok", id="a run that was interrupted"),
+        pytest.param({"image": "registry.example.org/operator@sha256:0"}, {}, "ok", id="another version"),
     ],
 )
-def test_a_model_on_an_empty_pool_waits_for_karpenters_nodes(
-    api: FakeApi,
-    cluster: Cluster,
-    product: str,
-    karpenter: bool,
-    said: bool,
-    severity: str,
-    words: str,
-    installs: bool,
+def test_admission_is_tried_until_all_is_laid_in_the_versions_of_the_plan(
+    api: FakeApi, cluster: Cluster, there: dict[str, str], how: dict[str, Any], status: str
 ) -> None:
-    ready = {"conditions": [{"type": "Ready", "status": "True"}], "allocatable": {"cpu": "8", "memory": "32Gi"}}
-    api.put({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "cpu"}, "status": ready})
-    pool: dict[str, Any] = {"name": "burst", "capacity": "spot", "nodes_by": "karpenter"}
-    if karpenter:
-        name = {"name": "nodepools.karpenter.sh"}
-        api.put({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": name})
-        pool["karpenter"] = {"template": {}}
-    settings: dict[str, Any] = {
-        "platform_release": "3.5",
-        "provider": "aws",
-        "node_autoscaling": said,
-        "node_pools": [pool],
-        "models": [{"name": "n", "namespace": "team", "uri": "hf://a/b", "profiles": ["burst"]}],
-    }
-    settings["models"][0]["gpu"] = {"product": product, "count": 1}
-    rendered = render_inventory(settings, platform.resolve(settings).to_dict())
-    assert rendered.findings == []
-    found = examine.examine(cluster, settings, rendered, installs=installs)
-    (finding,) = (item for item in found.outcome.findings if item.code == "IP-CAP-001")
-    assert (finding.severity, words in finding.remedy) == (severity, True), finding.remedy
+    lay(api, **there)
+    assert statuses(cluster, **how)["IP-PRE-030"] == status
+    assert any(item.method == "PATCH" for item in api.requests) is (status == "ok")
 
 
 @pytest.mark.parametrize("by_us", [False, True])
