@@ -39,6 +39,7 @@ class ActionModule(PlatformAction):
         needs = list_needs(
             plan,
             rendered.objects,
+            entries=rendered.entries,
             sources=rendered.mirrored,
             registry=registry,
             own_crds=bool(arguments["crd_directory"]),

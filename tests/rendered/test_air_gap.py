@@ -14,11 +14,11 @@ from jinja2 import Environment
 from inference_platform.catalog import load
 from inference_platform.mirror import nodes, with_registry
 from inference_platform.mirror.needs import list_needs
-from inference_platform.models import render
+from inference_platform.models import RenderResult, render
 from inference_platform.platform import resolve
 from tests.rendered.charts import REPOSITORY, Case, Helm, load_yaml, pod_specs, strings
 from tests.rendered.test_every_combination import subscription_objects
-from tests.support.rendered_models import rendered_objects
+from tests.support.rendered_models import rendered_objects, rendered_samples
 
 INVENTORIES = REPOSITORY / "inventories"
 #: On OpenShift platform_image_registry is refused (tests/unit/test_plan.py); it has tests of its own below.
@@ -28,6 +28,8 @@ MIRROR = "mirror.example.com:5000/platform"
 CA = "-----BEGIN CERTIFICATE-----\nTUlJQg==\n-----END CERTIFICATE-----\n"
 #: Registry, path, and a tag or a digest.
 REFERENCE = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]+)+(:[0-9]+)?(/[a-z0-9._-]+)+(:[\w.-]+|@sha256:[0-9a-f]{64})")
+#: Where something is fetched from.
+ADDRESS = re.compile(r"(https?|oci|hf|s3|gs)://")
 #: What the cluster asks of a rendered object: an address in itself.
 INSIDE = re.compile(r"https?://[a-z0-9.-]+\.svc(\.cluster\.local)?\b")
 
@@ -71,11 +73,11 @@ def chart_values(plan: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def outside(objects: list[dict[str, Any]]) -> set[str]:
-    """Images and addresses of the objects that are not in the mirror."""
+    """Images and addresses of the objects, those of weights among them, that are not in the mirror."""
     found = {match.group() for text in strings(objects) for match in REFERENCE.finditer(text)}
     for _, spec in pod_specs(objects):
         found |= {container["image"] for container in [*spec.get("initContainers", []), *spec["containers"]]}
-    addresses = {text for text in strings(objects) if re.match(r"(https?|oci)://", text) and not INSIDE.match(text)}
+    addresses = {text for text in strings(objects) if ADDRESS.match(text) and not INSIDE.match(text)}
     return {text for text in found if not text.startswith(f"{MIRROR}/")} | {
         text for text in addresses if not text.startswith(f"oci://{MIRROR}/")
     }
@@ -106,11 +108,43 @@ def test_the_search_finds_what_is_outside(helm: Helm) -> None:
 
 
 @pytest.mark.parametrize("inventory", EVERY)
-def test_no_model_of_an_inventory_is_from_outside_of_the_mirror(inventory: str) -> None:
-    variables = variables_of(inventory)
-    result = render(variables["models"], variables["model_defaults"], plan_of(inventory))
+def test_no_model_of_an_inventory_is_from_outside_of_the_mirror_but_for_the_weights_that_are_told(
+    inventory: str,
+) -> None:
+    variables, plan = variables_of(inventory), plan_of(inventory)
+    result = render(variables["models"], variables["model_defaults"], plan)
     assert result.ok
-    assert outside(result.objects) == set()
+    assert outside(result.objects) == weights_of(plan, result)
+
+
+def weights_of(plan: dict[str, Any], result: RenderResult) -> set[str]:
+    """The sources of weights that mirror.yml tells the site to provide."""
+    listed = list_needs(plan, result.objects, entries=result.entries, sources=result.mirrored, registry=MIRROR)
+    return {item.uri for item in listed.data}
+
+
+def test_weights_from_outside_are_told_of_every_model_that_can_be_written() -> None:
+    """No other address in a model leads outside, and nothing else is told but adapters, which 3.4 has in arguments."""
+    plan = plan_of("generic")
+    every: set[str] = set()
+    for result in rendered_samples(plan):
+        told = weights_of(plan, result)
+        seen = {text for text in outside(attached(result.objects)) if ADDRESS.match(text)}
+        adapters = {item["uri"] for entry in result.entries for item in entry.get("lora", {}).get("adapters", [])}
+        assert told == seen | {uri for uri in adapters if uri.startswith("hf://")}
+        every |= told
+    assert {uri.partition("://")[0] for uri in every} == {"hf", "s3"}
+
+
+def attached(objects: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The objects without the sources of models that KServe does not attach."""
+    found = []
+    for obj in objects:
+        spec = obj.get("spec", {})
+        off = spec.get("storageInitializer", {}).get("enabled") is False
+        left = {key: value for key, value in spec["model"].items() if key != "uri"} if off else None
+        found.append({**obj, "spec": {**spec, "model": left}} if off else obj)
+    return found
 
 
 def test_on_openshift_no_object_of_the_platform_names_an_image(helm: Helm, tmp_path: Path) -> None:

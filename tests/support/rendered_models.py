@@ -21,10 +21,16 @@ Object = dict[str, Any]
 def rendered_objects(platform: Object) -> list[Object]:
     """The objects of all samples, each once; a name may be in it with several contents."""
     found: list[Object] = []
-    for result in _results(platform):
-        assert errors(result.findings) == []
+    for result in rendered_samples(platform):
         found += [obj for obj in result.objects if obj not in found]
     return found
+
+
+def rendered_samples(platform: Object) -> Iterator[RenderResult]:
+    """What each sample becomes; none has an error."""
+    for result in _results(platform):
+        assert errors(result.findings) == []
+        yield result
 
 
 def _results(platform: Object) -> Iterator[RenderResult]:

@@ -294,7 +294,7 @@ def test_the_environment_may_hold_the_pull_secret_itself(variables, pull_secret)
 
 @pytest.mark.parametrize("key", ["mirror.example.com:5000", "mirror.example.com:5000/a"])
 def test_with_a_mirror_the_credentials_are_those_of_the_mirror(variables, pull_secret, key):
-    variables["platform_image_registry"] = "mirror.example.com:5000/a/b"
+    variables |= {"platform_image_registry": "mirror.example.com:5000/a/b", "provider": "generic", "models": []}
     finding = only(variables)
     assert (finding.code, finding.severity) == ("IP-INV-013", "warning")
     assert "mirror.example.com:5000" in finding.expected
@@ -306,11 +306,76 @@ def test_images_that_anybody_may_pull_need_no_pull_secret_but_one_that_is_named_
     variables |= {"distribution": "community", "provider": "generic"}
     assert found(variables) == [], "credentials of any registry"
     variables["platform_image_registry"] = "mirror.example.com"
-    assert only(variables).code == "IP-INV-013"
+
+    def codes() -> list[str]:
+        return [finding.code for finding in found(variables) if finding.code not in STILL_OUTSIDE]
+
+    assert codes() == ["IP-INV-013"]
     pull_secret.write_text("none")
-    assert only(variables).code == "IP-INV-012"
+    assert codes() == ["IP-INV-012"]
     del variables["pull_secret_file"]
-    assert found(variables) == []
+    assert codes() == []
+
+
+STILL_OUTSIDE = ("IP-INV-015", "IP-INV-016")
+
+
+def still_outside(variables: dict[str, Any], **settings: object) -> dict[str, Finding]:
+    """The warnings about what a mirror does not have."""
+    given = {**variables, "platform_image_registry": "mirror.example.com", **settings}
+    return {finding.code: finding for finding in found(given) if finding.code in STILL_OUTSIDE}
+
+
+def test_what_a_mirror_does_not_have_is_told_at_its_setting(variables, tmp_path):
+    written = tmp_path / "mine" / "group_vars" / "all" / "offline.yml"
+    written.parent.mkdir(parents=True)
+    written.write_text("---\nplatform_image_registry: mirror.example.com\n", encoding="utf-8")
+    settings = {**variables, "platform_image_registry": "mirror.example.com"}
+    told = [item for item in found(settings, Sources.load([tmp_path / "mine"])) if item.code in STILL_OUTSIDE]
+    assert [(item.code, item.severity) for item in told] == [("IP-INV-015", "warning"), ("IP-INV-016", "warning")]
+    assert all(item.where.endswith("offline.yml:2 platform_image_registry") for item in told)
+    images, weights = told
+    assert images.found.startswith("8 images of registry.redhat.io, which the cloud manager")
+    assert images.found.endswith("for lws, sail")
+    assert "certs.d/ (containerd) or registries.conf (CRI-O)" in images.remedy
+    assert weights.found.startswith("hf://Qwen/Qwen2.5-0.5B-Instruct, which the pods fetch")
+    assert "into an image or on a claim" in weights.remedy
+
+
+def test_without_a_mirror_nothing_is_said_of_it(variables):
+    assert still_outside(variables, platform_image_registry="") == {}
+
+
+def test_a_mirror_that_has_everything_is_no_finding(variables):
+    models = [{**variables["models"][0], "uri": "pvc://weights/qwen"}]
+    assert still_outside(variables, provider="generic", models=models) == {}
+    assert still_outside(variables, cloud_manager="none", models=models) == {}
+    assert still_outside(variables, models=models).keys() == {"IP-INV-015"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"uri": "s3://bucket/folder", "credentials_secret": "keys"}, "s3://bucket/folder, which"),
+        ({"revision": "main"}, "hf://Qwen/Qwen2.5-0.5B-Instruct:main, which"),
+        ({"uri": "oci://quay.io/a/b:1"}, None),
+        (
+            {"uri": "pvc://claim/folder", "lora": {"adapters": [{"name": "sql", "uri": "hf://a/sql"}]}},
+            "hf://a/sql, which",
+        ),
+        ({"storage_initializer": False}, None),
+    ],
+)
+def test_weights_from_outside_are_told_with_their_adapters(variables, changes, told):
+    model = {**variables["models"][0], **changes}
+    finding = still_outside(variables, provider="generic", models=[model]).get("IP-INV-016")
+    assert finding.found.startswith(told) if told else finding is None
+
+
+def test_of_many_weights_some_are_named(variables):
+    models = [{**variables["models"][0], "name": f"m{number}", "uri": f"hf://a/m{number}"} for number in range(5)]
+    finding = still_outside(variables, provider="generic", models=models)["IP-INV-016"]
+    assert finding.found.startswith("hf://a/m0, hf://a/m1, hf://a/m2 and 2 more, which")
 
 
 def test_a_mirror_has_no_scheme(variables):

@@ -10,8 +10,10 @@ from typing import Any
 from inference_platform import schema
 from inference_platform.catalog.load import Catalog, load
 from inference_platform.findings import ERROR, Finding, errors, show
+from inference_platform.inventory.mirror import check_mirror
 from inference_platform.inventory.pull_secret import check_pull_secret
 from inference_platform.inventory.role_inputs import role_inputs
+from inference_platform.mirror.needs import list_needs
 from inference_platform.models.choice import unknown
 from inference_platform.models.layers import POOLS
 from inference_platform.models.pipeline import RenderResult, check_schema, ids_of, render_inventory
@@ -87,6 +89,7 @@ def examine(
     findings += [*models.findings, *_unknown_moves(settings, platform, sources, report)]
     if can_be_planned:
         findings += check_room(settings, models.models, platform["serving"]["gpu"]["resource"], report)
+        findings += _mirror_findings(platform, models, catalog, report)
     return Examination(findings, models if can_be_planned else None)
 
 
@@ -142,6 +145,23 @@ def _pull_secret_findings(
     mirror = str(setting(settings, "platform_image_registry") or "").rstrip("/")
     where = os.environ if environ is None else environ
     return list(check_pull_secret(settings, where, mirror or registry, report, anonymous=bool(mirror)))
+
+
+def _mirror_findings(
+    platform: Mapping[str, Any], models: RenderResult, catalog: Catalog, report: Reporter
+) -> Iterator[Finding]:
+    if platform["image_registry"]:
+        yield from check_mirror(
+            list_needs(
+                platform,
+                models.objects,
+                entries=models.entries,
+                sources=models.mirrored,
+                registry=platform["image_registry"],
+                catalog=catalog,
+            ),
+            report,
+        )
 
 
 def _unknown_moves(

@@ -93,6 +93,7 @@ def list_needs(
     plan: Mapping[str, Any],
     objects: Iterable[Mapping[str, Any]],
     *,
+    entries: Iterable[Mapping[str, Any]] = (),
     sources: Mapping[str, str] | None = None,
     registry: str = "",
     own_crds: bool = False,
@@ -100,6 +101,7 @@ def list_needs(
 ) -> Needs:
     """What ``plan`` (as plain data) and the ``objects`` of its models need.
 
+    ``entries`` are the completed entries of these models (``RenderResult.entries``), for their adapters.
     ``sources`` says of images that are in a mirror already what they were before
     (``RenderResult.mirrored``); ``registry`` is the mirror for the targets; ``own_crds`` says
     that the inventory has the CRDs in a folder (``crd_directory``), so no file is fetched.
@@ -112,7 +114,7 @@ def list_needs(
         images=_images(plan, services, sources or {}, registry, catalog),
         files=() if own_crds else _files(plan),
         charts=_charts(plan),
-        data=_data(services),
+        data=_data(services, entries),
     )
 
 
@@ -191,14 +193,25 @@ def _chart_version(folder: Path) -> str:
     return str(yaml.safe_load((folder / "Chart.yaml").read_text(encoding="utf-8"))["version"])
 
 
-def _data(services: Iterable[Mapping[str, Any]]) -> tuple[Data, ...]:
+def _data(services: Iterable[Mapping[str, Any]], entries: Iterable[Mapping[str, Any]]) -> tuple[Data, ...]:
     users: dict[str, set[str]] = {}
-    for service in services:
-        model = service["spec"]["model"]
-        for source in [model, *model.get("lora", {}).get("adapters", [])]:
-            if str(source.get("uri", "")).startswith(FETCHED):
-                users.setdefault(source["uri"], set()).add(_model(service))
+    pairs = [(uri, _model(service)) for service in services for uri in _uris(service["spec"])]
+    # Adapters that vLLM is told of by arguments have no uri in the object.
+    for entry in entries:
+        name = f"model {entry['namespace']}/{entry['name']}"
+        pairs += [(adapter["uri"], name) for adapter in entry.get("lora", {}).get("adapters", [])]
+    for uri, name in pairs:
+        if uri.startswith(FETCHED):
+            users.setdefault(uri, set()).add(name)
     return tuple(Data(uri, tuple(sorted(names))) for uri, names in sorted(users.items()))
+
+
+def _uris(spec: Mapping[str, Any]) -> Iterator[str]:
+    """Where a model and its adapters come from; what KServe does not attach, it does not fetch (models.md 3.7)."""
+    model = spec["model"]
+    if spec.get("storageInitializer", {}).get("enabled") is not False:
+        yield str(model.get("uri", ""))
+    yield from (str(adapter.get("uri", "")) for adapter in model.get("lora", {}).get("adapters", []))
 
 
 def _model(service: Mapping[str, Any]) -> str:

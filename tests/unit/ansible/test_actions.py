@@ -197,7 +197,7 @@ def test_values_from_ansible_become_plain_data() -> None:
 def test_no_image_is_copied_before_the_charts_are_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     settings = {"platform_release": "3.4", "provider": "generic", "distribution": "community"}
     copied: list[Any] = []
-    monkeypatch.setattr(mirror.handover, "take", lambda _: SimpleNamespace(objects=[], mirrored={}))
+    monkeypatch.setattr(mirror.handover, "take", lambda _: SimpleNamespace(objects=[], entries=[], mirrored={}))
     monkeypatch.setattr(copying, "find_program", lambda: tmp_path / "skopeo")
     monkeypatch.setattr(copying, "copy", lambda *given: copied.append(given))
     monkeypatch.setattr(files, "download", lambda *_, **__: 0)

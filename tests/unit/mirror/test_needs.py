@@ -28,7 +28,7 @@ def needs(registry: str = "", *, setting: str = "", **changes: Any) -> Needs:
     plan = resolve(settings).to_dict()
     result = render(MODELS, {"namespace": "models"}, plan)
     assert result.ok, result.findings
-    return list_needs(plan, result.objects, sources=result.mirrored, registry=registry)
+    return list_needs(plan, result.objects, entries=result.entries, sources=result.mirrored, registry=registry)
 
 
 def by_name(listed: Needs) -> dict[str, Any]:
@@ -131,6 +131,17 @@ def test_files_have_a_checksum_and_their_place_on_the_web_server() -> None:
 
 def test_weights_that_are_no_image_are_left_to_the_site() -> None:
     assert [(item.uri, item.used_by) for item in needs().data] == [("hf://org/model", ("model models/a",))]
+
+
+@pytest.mark.parametrize("release", sorted(load().releases))
+def test_adapters_are_data_however_the_release_takes_them(release: str) -> None:
+    plan = resolve({"platform_release": release, "provider": "generic"}).to_dict()
+    adapters = [{"name": "sql", "uri": "hf://a/sql"}, {"name": "own", "uri": "pvc://claim/own"}]
+    model = {"name": "a", "namespace": "m", "uri": "pvc://claim/a", "gpu": {"count": 1}, "lora": {"adapters": adapters}}
+    result = render([model], {}, plan)
+    assert result.ok, result.findings
+    (data,) = list_needs(plan, result.objects, entries=result.entries).data
+    assert (data.uri, data.used_by) == ("hf://a/sql", ("model m/a",))
 
 
 def test_the_lists_are_for_programs(tmp_path: Path) -> None:
