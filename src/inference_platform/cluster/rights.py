@@ -107,6 +107,11 @@ def resource_of(kind: str) -> str:
     return f"{name}s"
 
 
+def qualified(api_version: str, kind: str) -> str:
+    """A resource as kubectl names it: "deployments.apps", "secrets"."""
+    return ".".join(filter(None, (resource_of(kind), _group(api_version))))
+
+
 def _kind_of(item: Mapping[str, Any]) -> Kind:
     """Group and kind of an object, or of a rule with api_version and kind."""
     return _group(item.get("apiVersion") or item["api_version"]), item["kind"]

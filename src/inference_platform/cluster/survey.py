@@ -18,7 +18,7 @@ from inference_platform.cluster import crds, errors, run_lock, secrets
 from inference_platform.cluster import helm as helm_program
 from inference_platform.cluster.client import Cluster
 from inference_platform.cluster.objects import Object, differences, stamp_of
-from inference_platform.cluster.rights import Right
+from inference_platform.cluster.rights import Right, qualified
 from inference_platform.preflight.snapshot import ENGINES, OWN_RELEASES, Refusal, Snapshot, dig
 
 _SERVICE = "LLMInferenceService"
@@ -119,6 +119,7 @@ def read_parts(cluster: Cluster, seen: Snapshot, reads: Iterable[Read]) -> None:
         for read, answer in zip(wanted, pool.map(lambda read: _list(cluster, read), wanted), strict=True):
             if isinstance(answer, errors.Forbidden):
                 seen.unseen[read.part] = answer.message
+                seen.unlisted.setdefault(read.part, set()).add(qualified(read.api_version, read.kind))
             else:
                 seen.parts.setdefault(read.part, []).extend(answer)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from inference_platform.cluster import run_lock
@@ -12,7 +12,7 @@ from inference_platform.findings import ERROR, WARNING
 from inference_platform.platform.resolve import OPERATORS_OF_CHOICE
 from inference_platform.preflight import data, detection, node_supply, ownership
 from inference_platform.preflight.detection import OUR_LABEL
-from inference_platform.preflight.registry import Objection, Scene, check, listed, not_asked, published_charts
+from inference_platform.preflight.registry import CHECKS, Objection, Scene, check, listed, not_asked, published_charts
 from inference_platform.preflight.snapshot import ENGINES, OWN_RELEASES, annotations_of, dig, labels_of, place
 from inference_platform.schema import or_list
 
@@ -201,13 +201,31 @@ def helm(scene: Scene) -> Iterator[Objection]:
 
 @check("IP-PRE-006", "The user may read what the other checks look at", severity=WARNING)
 def readable(scene: Scene) -> Iterator[Objection]:
-    if scene.seen.unseen:
-        yield Objection(
-            scene.seen.access,
-            "the right to list what is checked",
-            f"no right to list {', '.join(sorted(scene.seen.unseen))}",
-            "Grant it to have the checks that are marked unknown done; what they would find shows later otherwise.",
+    """Without those of the checks that guard what others have, a run that lays layers must not go on."""
+    guarded = {part for item in CHECKS if item.guards for part in item.reads} if scene.laid else set()
+    unseen = scene.seen.unseen.keys()
+    if unseen & guarded:
+        yield _unreadable(
+            scene,
+            unseen & guarded,
+            "Without it nobody can tell what somebody else has installed, and would lose.",
+            ERROR,
         )
+    if unseen - guarded:
+        remedy = "Checks that are marked unknown are done then; what they would find shows later otherwise."
+        yield _unreadable(scene, unseen - guarded, remedy, WARNING)
+
+
+def _unreadable(scene: Scene, parts: Iterable[str], why: str, severity: str) -> Objection:
+    resources = sorted({name for part in parts for name in scene.seen.unlisted.get(part, {part})})
+    return Objection(
+        scene.seen.access,
+        "the right to list what is checked",
+        f"no right to list {', '.join(resources)}",
+        f"Have it granted: `kubectl create clusterrole NAME --verb=list --resource={','.join(resources)}` and `kubectl "
+        f"create clusterrolebinding NAME --clusterrole=NAME --user=USER`. {why}",
+        severity,
+    )
 
 
 # ---- nodes ------------------------------------------------------------------------------------------------
@@ -466,7 +484,7 @@ def _services(scene: Scene) -> list[Mapping[str, Any]]:
 # ---- CRDs and namespaces ----------------------------------------------------------------------------------
 
 
-@check("IP-PRE-040", "No CRD loses a version in which objects are stored")
+@check("IP-PRE-040", "No CRD loses a version in which objects are stored", reads=["crds"], guards=True)
 def stored_versions(scene: Scene) -> Iterator[Objection]:
     for name, versions in sorted(scene.seen.dropped.items()):
         shown = ", ".join(versions)
@@ -479,7 +497,7 @@ def stored_versions(scene: Scene) -> Iterator[Objection]:
         )
 
 
-@check("IP-PRE-043", "No CRD of a dependency takes fields from somebody else")
+@check("IP-PRE-043", "No CRD of a dependency takes fields from somebody else", reads=["crds"], guards=True)
 def contested_crds(scene: Scene) -> Iterator[Objection]:
     for name, managers in sorted(scene.seen.conflicts.items()):
         yield Objection(
@@ -545,7 +563,7 @@ def _files(scene: Scene, crd_set: str) -> Sequence[Mapping[str, Any]]:
 def _report(code: str, title: str, severity: str = ERROR) -> None:
     """A check that reports what the decisions about ownership found under its code."""
 
-    @check(code, title, reads=_READS_OF_OWNERSHIP, severity=severity)
+    @check(code, title, reads=_READS_OF_OWNERSHIP, severity=severity, guards=True)
     def look(scene: Scene) -> Iterator[Objection]:
         for decision in scene.decisions:
             for item in decision.verdicts:
@@ -568,7 +586,7 @@ _report(ownership.OPERATOR_CRD, "CRDs that an operator must bring are its own")
 # ---- upgrades ---------------------------------------------------------------------------------------------
 
 
-@check("IP-PRE-090", "The platform is not taken back to an older release", reads=["deployments"])
+@check("IP-PRE-090", "The platform is not taken back to an older release", reads=["deployments"], guards=True)
 def no_downgrade(scene: Scene) -> Iterator[Objection]:
     """Nothing takes 3.5 back to 3.4: two operators would reconcile one Kserve, and stored objects lose fields
     (platform.md 1.11 and 9)."""
@@ -592,7 +610,7 @@ def no_downgrade(scene: Scene) -> Iterator[Objection]:
 _OPERATOR = "rhai-operator"
 
 
-@check("IP-PRE-091", "The software of no other distribution is installed", reads=["deployments"])
+@check("IP-PRE-091", "The software of no other distribution is installed", reads=["deployments"], guards=True)
 def other_distribution(scene: Scene) -> Iterator[Objection]:
     """Both bring a controller of KServe, and much else, for the same CRDs."""
     installed = {(item["metadata"].get("namespace"), item["metadata"]["name"]) for item in scene.seen.of("deployments")}
@@ -608,7 +626,9 @@ def other_distribution(scene: Scene) -> Iterator[Objection]:
             )
 
 
-@check("IP-PRE-092", "The KServe that is there is that of this installer", reads=["deployments", OWN_RELEASES])
+@check(
+    "IP-PRE-092", "The KServe that is there is that of this installer", reads=["deployments", OWN_RELEASES], guards=True
+)
 def foreign_kserve(scene: Scene) -> Iterator[Objection]:
     """Helm would take over a release of the same name, and a second controller would fight over every model.
 
@@ -630,7 +650,7 @@ def foreign_kserve(scene: Scene) -> Iterator[Objection]:
 # ---- what the cloud manager would do ----------------------------------------------------------------------
 
 
-@check("IP-PRE-061", "The cloud manager is told to give up nothing that it manages", reads=[ENGINES])
+@check("IP-PRE-061", "The cloud manager is told to give up nothing that it manages", reads=[ENGINES], guards=True)
 def given_up(scene: Scene) -> Iterator[Objection]:
     """Unmanaged on an installed dependency means uninstall (platform.md 2.5, observed-operators.md 2.6)."""
     for engine, dependency, layer in _policies_that_end(scene):
@@ -644,7 +664,7 @@ def given_up(scene: Scene) -> Iterator[Objection]:
             )
 
 
-@check("IP-PRE-066", "Nothing is laid that the cloud manager has yet to give up", reads=[ENGINES])
+@check("IP-PRE-066", "Nothing is laid that the cloud manager has yet to give up", reads=[ENGINES], guards=True)
 def given_up_first(scene: Scene) -> Iterator[Objection]:
     """What it deletes then is everything with its owner reference, ours included (observed-operators.md 2.6)."""
     for engine, dependency, layer in _policies_that_end(scene) if scene.installs else ():
@@ -659,7 +679,7 @@ def given_up_first(scene: Scene) -> Iterator[Objection]:
             )
 
 
-@check("IP-PRE-062", "No cloud manager works against the plan", reads=[ENGINES])
+@check("IP-PRE-062", "No cloud manager works against the plan", reads=[ENGINES], guards=True)
 def other_engines(scene: Scene) -> Iterator[Objection]:
     """An engine that the plan does not have goes on applying by force, 3.5 also when Unmanaged (observed 2.5)."""
     kind = dig(scene.plan, "engine", "kind", default="")
@@ -676,7 +696,9 @@ def other_engines(scene: Scene) -> Iterator[Objection]:
         )
 
 
-@check("IP-PRE-063", "No LeaderWorkerSet of a user would be deleted", reads=[ENGINES, "leader_worker_sets"])
+@check(
+    "IP-PRE-063", "No LeaderWorkerSet of a user would be deleted", reads=[ENGINES, "leader_worker_sets"], guards=True
+)
 def leader_worker_sets(scene: Scene) -> Iterator[Objection]:
     """LeaderWorkerSetOperator/cluster owns the CRD, so its end is that of all objects (operators.md 3.5)."""
     sets = [place(item) for item in scene.seen.of("leader_worker_sets")]

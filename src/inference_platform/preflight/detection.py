@@ -67,12 +67,14 @@ class Found:
     """What a cluster has of one dependency.
 
     ``crds`` are the CRDs of the catalogue that exist, with who made them; they may be left
-    over without any installation.  ``channel`` is that of the Gateway API.
+    over without any installation.  ``channel`` is that of the Gateway API.  ``known`` is false when what shows an
+    installation may not be listed.
     """
 
     installations: tuple[Installation, ...] = ()
     crds: Mapping[str, Owner] = field(default_factory=dict)
     channel: str = ""
+    known: bool = True
 
     @property
     def foreign(self) -> Installation | None:
@@ -96,6 +98,7 @@ def detect(entry: Mapping[str, Any], seen: Snapshot) -> Found:
         tuple(installations),
         {item["metadata"]["name"]: owner_of(item) for item in crds},
         next((annotations_of(item)[key] for item in crds if annotations_of(item).get(key)), ""),
+        not seen.unseen.keys() & {"deployments", "crds"},
     )
 
 

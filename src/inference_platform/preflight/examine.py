@@ -122,13 +122,12 @@ def examine(
         decisions,
         frozenset(setting(settings, "ownership_let_go")),
         rendered.objects,
-        _is_begun(seen),
         bool(setting(settings, "node_autoscaling")),
         installs,
         None if layers is None else frozenset(layers),
     )
     _ask(cluster, settings, scene, crd_source)
-    _ask_what_the_run_may(cluster, scene, layers, asks_all=asks_all)
+    _ask_what_the_run_may(cluster, scene, asks_all=asks_all)
     if seen.helm is None and installs:
         pinned = [chart for chart in published_charts(plan) if chart["sha256"]]
         survey.look_at_charts(seen, pinned, helm=helm, mirror=chart_source.mirror, cache=chart_source.cache)
@@ -143,12 +142,6 @@ def examine(
     )
     others += _references(cluster, seen, plan, rendered, where, installs=installs)
     return Examination(plan, outcome.run(scene, _version(seen), others), rendered, kept)
-
-
-def _is_begun(seen: Snapshot) -> bool:
-    """Whether an earlier run began to install: namespaces may have been prepared by somebody else."""
-    marked = (item for part in ("deployments", "subscriptions") for item in seen.of(part))
-    return bool(seen.of(OWN_RELEASES)) or any(OUR_LABEL in labels_of(item) for item in marked)
 
 
 def _with_the_way_out(finding: Finding, release: str) -> Finding:
@@ -241,15 +234,14 @@ def _ask(cluster: Cluster, settings: Mapping[str, Any], scene: Scene, crd_source
     )
 
 
-def _ask_what_the_run_may(cluster: Cluster, scene: Scene, layers: Collection[str] | None, *, asks_all: bool) -> None:
+def _ask_what_the_run_may(cluster: Cluster, scene: Scene, *, asks_all: bool) -> None:
     """Rights of a run that lays layers: one question for a cluster-admin.  Admission while something is to be laid."""
     plan, seen = scene.plan, scene.seen
-    ours = {layer["name"] for layer in plan["layers"] if layer["ownership"] == "managed"}
-    laid = ours if layers is None else ours & set(layers)
-    if not laid:
+    if not scene.laid:
         seen.unasked |= dict.fromkeys((checks.RIGHTS, checks.LEASE, checks.ADMISSION), _LAYS_NOTHING)
         return
-    part, models = (plan, scene.models) if laid == ours else (_part_of(plan, laid), ())
+    whole = scene.laid == replace(scene, layers=None).laid
+    part, models = (plan, scene.models) if whole else (_part_of(plan, scene.laid), ())
     survey.ask_for_rights(cluster, seen, rights.needed(part, models, scene.data["rights"]))
     if asks_all or not _is_laid(plan, seen):
         _try(cluster, scene)

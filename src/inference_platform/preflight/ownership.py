@@ -64,6 +64,8 @@ class Decision:
     @property
     def found_in_words(self) -> str:
         """One line for a table."""
+        if not self.found.known:
+            return "not known"
         if self.found.installations:
             return "; ".join(f"{item.version} by {item.owner.words}".strip() for item in self.found.installations)
         return f"{len(self.found.crds)} CRDs without controllers" if self.found.crds else "nothing"
@@ -142,6 +144,8 @@ def decide(question: Question) -> Decision:
 
 def _automatic(question: Question) -> tuple[str, str]:
     found, possible = question.found, question.possible
+    if not found.known:
+        return possible[0], "what is there may not be listed"
     if EXTERNAL in possible and any(_no_downgrade(question)):
         return EXTERNAL, "what is there is newer or has more, and is kept"
     if found.by(OURS) and MANAGED in possible:

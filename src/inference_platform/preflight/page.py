@@ -16,8 +16,11 @@ INTRODUCTION = (
     "What `playbooks/preflight.yml`, and every run before its first write, looks at. The checks read lists, ask the "
     "API server what the user may do, and try a few objects as dry runs; nothing is stored. Results are in "
     "`build/<inventory>/preflight.json`. An error stops the run before any write; some checks warn where the case is "
-    "not certain. A check that may not read what it needs says so and does not stop the run. Findings about GPUs for "
-    "models (IP-CAP) come with these; see [capacity](../capacity.md)."
+    "not certain. A check that may not read what it needs says so. Where it guards what others have installed, that "
+    "stops a run that lays layers (IP-PRE-006); elsewhere it is a warning. A check marked `not asked` was left out: "
+    "rights and admission in a run that lays no layer, admission also when all that the plan lays is there in its "
+    "version; `playbooks/preflight.yml` always asks. Findings about GPUs for models (IP-CAP) come with these; see "
+    "[capacity](../capacity.md)."
 )
 
 

@@ -36,7 +36,6 @@ class Scene:
     decisions  one per dependency
     let_go     dependencies that the cloud manager may remove
     models     rendered objects of the models
-    installed  whether an earlier run began to install
     scales     whether the inventory says that nodes are started when pods wait for them
     installs   whether the run brings the platform too, or finds it there
     layers     names of the layers that the run lays; None: all of the plan
@@ -48,7 +47,6 @@ class Scene:
     decisions: Sequence[Decision] = ()
     let_go: frozenset[str] = frozenset()
     models: Sequence[Mapping[str, Any]] = ()
-    installed: bool = False
     scales: bool = False
     installs: bool = True
     layers: frozenset[str] | None = None
@@ -60,6 +58,12 @@ class Scene:
     def lays(self, layer: str) -> bool:
         """Whether this installer itself brings it."""
         return any(item["name"] == layer and item["ownership"] == "managed" for item in self.plan["layers"])
+
+    @property
+    def laid(self) -> set[str]:
+        """The layers of the plan that the run lays itself."""
+        names = {item["name"] for item in self.plan["layers"] if item["ownership"] == "managed"}
+        return names if self.layers is None else names & self.layers
 
     @property
     def namespaces(self) -> list[str]:
@@ -88,13 +92,18 @@ Look = Callable[[Scene], Iterable[Objection]]
 
 @dataclass(frozen=True)
 class Check:
-    """One check.  ``reads`` names the parts of the snapshot without which it knows nothing."""
+    """One check.
+
+    reads   the parts of the snapshot without which it knows nothing
+    guards  whether it keeps a run from taking or deleting what others have: unknown is no answer then
+    """
 
     code: str
     title: str
     severity: str
     reads: tuple[str, ...]
     look: Look | None
+    guards: bool = False
 
     def run(self, scene: Scene) -> Result:
         """Its result; a check that cannot look says why."""
@@ -138,11 +147,13 @@ class Result:
 CHECKS: list[Check] = []
 
 
-def check(code: str, title: str, *, reads: Sequence[str] = (), severity: str = ERROR) -> Callable[[Look], Look]:
+def check(
+    code: str, title: str, *, reads: Sequence[str] = (), severity: str = ERROR, guards: bool = False
+) -> Callable[[Look], Look]:
     """Adds a function to the list.  ``title`` says what holds when there is no finding."""
 
     def add(look: Look) -> Look:
-        CHECKS.append(Check(code, title, severity, tuple(reads), look))
+        CHECKS.append(Check(code, title, severity, tuple(reads), look, guards))
         return look
 
     return add

@@ -36,6 +36,7 @@ class Snapshot:
     version   the answer of /version
     parts     name of a part (see ``cluster.survey.READS``) -> objects as the server gave them
     unseen    parts that the user may not read -> the server's words
+    unlisted  the resources of these parts, as kubectl names them
     backends  (namespace, name) of Services behind webhooks -> what is wrong with them, "" when nothing is
     denied    rights (group, resource, verb) that the user lacks
     denied_lease  verbs that the user lacks on the Lease of a run
@@ -53,6 +54,7 @@ class Snapshot:
     version: Mapping[str, Any] = field(default_factory=dict)
     parts: dict[str, list[Object]] = field(default_factory=dict)
     unseen: dict[str, str] = field(default_factory=dict)
+    unlisted: dict[str, set[str]] = field(default_factory=dict)
     backends: dict[tuple[str, str], str] = field(default_factory=dict)
     denied: list[tuple[str, str, str]] = field(default_factory=list)
     denied_lease: list[str] = field(default_factory=list)

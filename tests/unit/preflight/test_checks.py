@@ -230,6 +230,11 @@ def quotas_may_not_be_seen(world: World) -> None:
     world.seen.unseen["quotas"] = "resourcequotas is forbidden"
 
 
+@case("IP-PRE-006")
+def what_others_have_may_not_be_seen(world: World) -> None:
+    world.seen.unseen["crds"] = "customresourcedefinitions is forbidden"
+
+
 @case("IP-PRE-010")
 def only_nodes_with_taints(world: World) -> None:
     world.seen.parts["nodes"] = [node("gpu", gpus=1)]
@@ -512,7 +517,7 @@ def test_without_helms_records_nothing_is_told_to_be_somebody_elses() -> None:
     world.add("deployments", cert_manager(), kserve())
     world.add("crds", *crds("cert_manager"))
     world.seen.unseen["own_releases"] = "secrets is forbidden"
-    assert [code for code, _ in world.codes()] == ["IP-PRE-006"]
+    assert world.codes() == [("IP-PRE-006", "error")]
     unknown = {item.check.code for item in world.outcome().results if item.status == "unknown"}
     assert {"IP-PRE-050", "IP-PRE-092"} <= unknown
 
@@ -928,6 +933,32 @@ def test_a_check_whose_objects_may_not_be_seen_is_unknown_and_says_why() -> None
     assert states["IP-PRE-010"] == ("unknown", "nodes is forbidden")
     assert states["IP-PRE-011"][0] == "unknown"
     assert states["IP-PRE-031"][0] == "ok"
+
+
+@pytest.mark.parametrize("part", ["deployments", "crds", "engines", "leader_worker_sets"])
+def test_a_right_to_read_that_is_missing_lets_nothing_of_others_be_taken(part: str) -> None:
+    world = World()
+    world.own(cert_manager="auto")
+    world.seen.unseen |= {part: "it is forbidden", "quotas": "quotas is forbidden"}
+    world.seen.unlisted |= {part: {"things.example.org"}}
+    finding, other = world.findings()
+    assert [(item.code, item.severity) for item in (finding, other)] == [
+        ("IP-PRE-006", "error"),
+        ("IP-PRE-006", "warning"),
+    ]
+    assert "--verb=list --resource=things.example.org`" in finding.remedy
+    assert "quotas" in other.found
+    guards = [result for result in world.outcome().results if part in result.check.reads]
+    assert {result.status for result in guards} == {"unknown"}
+    if part in ("deployments", "crds"):
+        decision = next(item for item in world.outcome().decisions if item.name == "cert_manager")
+        assert (decision.found_in_words, decision.reason) == ("not known", "what is there may not be listed")
+
+
+def test_a_run_that_lays_no_layer_takes_nothing_and_goes_on() -> None:
+    world = World(layers=frozenset())
+    world.seen.unseen["crds"] = "customresourcedefinitions is forbidden"
+    assert world.codes() == [("IP-PRE-006", "warning")]
 
 
 # ---- neighbours that are fine -----------------------------------------------------------------------------
