@@ -1,14 +1,16 @@
-"""Quotas and priorities come with the inventory and go with it."""
+"""Quotas, priorities and NodePools come with the inventory and go with it; models go to the nodes of their pool."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import pytest
+import yaml
 
-from tests.scenarios.conftest import Installation
-from tests.support.clusters import Object
+from tests.scenarios.conftest import INVENTORIES, Installation
+from tests.support.clusters import Object, wait_for
 
 pytestmark = pytest.mark.cluster
 
@@ -17,24 +19,109 @@ ASKED = {
     "node_pools": [{"name": "calm", "priority": 1000, "keep_running": True}],
     "namespace_quotas": [{"namespace": "models", "hard": {"requests.nvidia.com/gpu": 4, "pods": 40}}],
 }
+ZONE = {"topology.kubernetes.io/zone": "us-east-1b"}
+#: What Karpenter would read; here nothing does.
+NODE_POOL = {"template": {"spec": {"nodeClassRef": {"group": "karpenter.k8s.aws", "kind": "EC2NodeClass"}}}}
+POOLS = [
+    {"name": "calm", "priority": 1000, "keep_running": True, "node_selector": ZONE},
+    {"name": "burst", "capacity": "spot", "karpenter": NODE_POOL},
+]
+#: One model for which there is a node, and one that waits for a node of Karpenter.
+ON_POOLS = [
+    {
+        "name": "calm-one",
+        "uri": "hf://Qwen/Qwen2.5-0.5B-Instruct",
+        "gpu": {"count": 0},
+        "image": "registry.redhat.io/rhaiis/vllm-cpu-rhel9:3",
+        "resources": {"cpu": "100m", "memory": "256Mi"},
+        "profiles": ["calm"],
+    },
+    {
+        "name": "burst-one",
+        "uri": "hf://Qwen/Qwen2.5-0.5B-Instruct",
+        "gpu": {"product": "NVIDIA-L4", "count": 1},
+        "profiles": ["burst"],
+    },
+]
 
 
-def made(aws: Installation) -> list[Object]:
-    return [*aws.cluster.objects("resourcequotas", *OURS), *aws.cluster.objects("priorityclasses", *OURS)]
+def with_pools() -> dict[str, object]:
+    """The inventory with pools, quotas and models on the pools; no run waits for these models."""
+    file = INVENTORIES / "local/group_vars/all/30-models.yml"
+    own = yaml.safe_load(file.read_text(encoding="utf-8"))["models"]
+    return {**ASKED, "node_pools": POOLS, "models": [*own, *ON_POOLS], "models_wait": False, "models_smoke": False}
 
 
-def test_quotas_and_priorities_are_made_once_and_removed_when_they_are_no_longer_asked_for(aws: Installation) -> None:
-    run = aws.again("--tags", "models", variables=ASKED)
+@pytest.fixture
+def karpenter(aws: Installation) -> Iterator[None]:
+    """The CRD of NodePools, with a schema that takes everything, and nobody who acts on them."""
+    name = "nodepools.karpenter.sh"
+    schema = {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}}
+    crd = {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": name},
+        "spec": {
+            "group": "karpenter.sh",
+            "scope": "Cluster",
+            "names": {"plural": "nodepools", "singular": "nodepool", "kind": "NodePool"},
+            "versions": [{"name": "v1", "served": True, "storage": True, "schema": schema}],
+        },
+    }
+    aws.cluster.do("apply", "--filename", "-", stdin=json.dumps(crd))
+    aws.cluster.do("wait", "--for=condition=Established", f"crd/{name}", "--timeout=50s")
+    yield
+    aws.cluster.do("delete", "crd", name, "--timeout=50s")
+
+
+def made(aws: Installation, *kinds: str) -> list[Object]:
+    return [item for kind in ("resourcequotas", "priorityclasses", *kinds) for item in aws.cluster.objects(kind, *OURS)]
+
+
+def pod_of(aws: Installation, model: str) -> Object:
+    """The serving pod of a model, once it was sent to a node or told that there is none."""
+    selector = f"app.kubernetes.io/name={model},kserve.io/component=workload"
+
+    def judged() -> Object | None:
+        for pod in aws.cluster.objects("pods", "--selector", selector):
+            if any(item["type"] == "PodScheduled" for item in pod["status"].get("conditions", [])):
+                return pod
+        return None
+
+    found = wait_for(f"the scheduler to judge a pod of {model}", judged, 180)
+    assert isinstance(found, dict)
+    return found
+
+
+@pytest.mark.usefixtures("karpenter")
+def test_pools_and_quotas_are_made_once_and_removed_when_they_are_no_longer_asked_for(aws: Installation) -> None:
+    run = aws.again("--tags", "models", variables=with_pools())
     assert run.exit_code == 0, run.output
-    assert {(item["kind"], item["metadata"]["name"]) for item in made(aws)} == {
+    objects = {(item["kind"], item["metadata"]["name"]): item for item in made(aws, "nodepools")}
+    assert objects.keys() == {
         ("ResourceQuota", "inference-platform"),
         ("PriorityClass", "inference-calm"),
+        ("NodePool", "burst"),
     }
-    again = aws.again("--tags", "models", variables=ASKED)
+    assert objects["NodePool", "burst"]["spec"] == NODE_POOL
+    assert "Expect Karpenter to start 1 x g6." in run.text
+
+    calm, burst = pod_of(aws, "calm-one"), pod_of(aws, "burst-one")
+    spec = calm["spec"]
+    assert (spec["priorityClassName"], spec["priority"]) == ("inference-calm", 1000)
+    assert spec["nodeSelector"].items() >= ZONE.items()
+    assert aws.cluster.get("node", spec["nodeName"])["metadata"]["labels"].items() >= ZONE.items()
+    kept = {"cluster-autoscaler.kubernetes.io/safe-to-evict": "false", "karpenter.sh/do-not-disrupt": "true"}
+    assert calm["metadata"]["annotations"].items() >= kept.items()
+    wanted = {"karpenter.sh/nodepool": "burst", "karpenter.sh/capacity-type": "spot"}
+    assert burst["spec"]["nodeSelector"].items() >= wanted.items()
+    assert "nodeName" not in burst["spec"], "no node has the labels of the NodePool"
+
+    again = aws.again("--tags", "models", variables=with_pools())
     assert (again.exit_code, again.recap["changed"]) == (0, 0), again.output
     back = aws.again("--tags", "models")
     assert back.exit_code == 0, back.output
-    assert made(aws) == []
+    assert made(aws, "nodepools") == []
     assert aws.cluster.get("namespace", "models")["metadata"].get("deletionTimestamp") is None
 
 
