@@ -226,6 +226,15 @@ def test_a_cloud_manager_of_line_3_5_may_apply_every_object_it_is_delegated(helm
             assert name in _escalatable(rules, resource), f"{label(obj)}: the apply would be refused"
 
 
+@pytest.mark.parametrize("resource", ["nodes", "resourcequotas", "limitranges", "priorityclasses", "nodepools"])
+@pytest.mark.parametrize("values", [None, "coreweave-3.4", "aws-3.5"])
+def test_the_cloud_manager_has_no_rights_on_what_docs_node_pools_md_is_about(
+    helm: Helm, values: str | None, resource: str
+) -> None:
+    rules = _cloud_manager_rules(helm, values)
+    assert not [rule for rule in rules if {resource, "*"} & set(rule.get("resources", []))]
+
+
 def _cloud_manager_rules(helm: Helm, values: str | None) -> Objects:
     roles = [obj for obj in helm.objects(case("cloud-manager", values)) if obj["kind"] == "ClusterRole"]
     rules: Objects = roles[0]["rules"]
