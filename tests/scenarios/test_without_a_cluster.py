@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +91,104 @@ def test_a_mirror_is_named_without_a_scheme(folder: Path) -> None:
     assert run.exit_code == 2, run
     expected = "mirror_registry: expected host[:port][/path], without a scheme"
     assert f"{expected}, found 'https://mirror.example.com/platform'." in run.text
+
+
+@dataclass(frozen=True)
+class Listed:
+    """What the lists of a sample inventory have to have.
+
+    changes   settings besides those of the sample
+    nodes     the files that tell the nodes of the mirror
+    source    an image, as it is published
+    rewritten whether objects then name the mirror for it
+    said      a sentence of the table
+    """
+
+    inventory: str
+    changes: dict[str, Any]
+    nodes: tuple[str, ...]
+    source: str
+    rewritten: bool
+    said: str
+
+
+OWN_IMAGE = {"name": "v1", **CHAT, "image": "quay.io/team/vllm:v1"}
+LISTED = {
+    "delegated": Listed(
+        "eks",
+        {},
+        ("registries.conf", "certs.d/registry.redhat.io/hosts.toml"),
+        "registry.redhat.io/openshift-service-mesh/istio-rhel9-operator",
+        False,
+        "[brought by the cloud manager or a chart of others: the nodes need the mirror]",
+    ),
+    "openshift": Listed(
+        "openshift",
+        {"models": [OWN_IMAGE]},
+        ("mirror-set.yaml",),
+        "quay.io/team/vllm",
+        False,
+        "the platform's own come with the operators' catalogue, by `oc mirror`: docs/air-gap.md",
+    ),
+    "community": Listed(
+        "gke",
+        {"distribution": "community", "chart_sha256": {"lws": "a" * 64}},
+        ("registries.conf", "certs.d/registry.k8s.io/hosts.toml", "charts.txt"),
+        "registry.k8s.io/lws/lws",
+        True,
+        "charts that others publish: 7",
+    ),
+}
+
+
+MIRROR = "mirror.example.com:5000/platform"
+
+
+def play_mirror(folder: Path, inventory: str, changes: dict[str, Any], *arguments: str, **settings: Any) -> Run:
+    """`playbooks/mirror.yml -e mirror_registry=...` of a sample inventory; the lists are in ``folder``/mirror."""
+    variables = {"kubeconfig": "/nowhere/kubeconfig", "platform_preflight_directory": str(folder), **changes}
+    named = ("-i", f"inventories/{inventory}", "playbooks/mirror.yml", "-e", f"mirror_registry={MIRROR}")
+    return Project().play(*named, *arguments, variables=variables, **settings)
+
+
+def test_a_mirror_is_filled_with_the_program_on_path(tmp_path: Path) -> None:
+    """The second command of docs/air-gap.md, with a stand-in that writes down what it is called with."""
+    program, auth = tmp_path / "bin" / "skopeo", tmp_path / "both-registries.json"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/calls\n', encoding="utf-8")
+    program.chmod(0o755)
+    auth.write_text('{"auths": {}}', encoding="utf-8")
+    run = play_mirror(
+        *(tmp_path, "openshift", {"models": [OWN_IMAGE]}),
+        *("-e", "mirror_copy=true", "-e", f"mirror_auth_file={auth}"),
+        environment={"PATH": f"{program.parent}{os.pathsep}{os.environ['PATH']}"},
+    )
+    assert run.exit_code == 0, run
+    assert f"Copied 1 images to {MIRROR} with skopeo" in run.text
+    pair = f"docker://quay.io/team/vllm:v1 docker://{MIRROR}/team/vllm:v1"
+    call = f"copy --all --preserve-digests --authfile {auth} {pair}\n"
+    assert (tmp_path / "calls").read_text(encoding="utf-8") == call
+
+
+@pytest.mark.parametrize("name", LISTED)
+def test_a_mirror_gets_its_lists(tmp_path: Path, name: str) -> None:
+    """The first command of docs/air-gap.md, for sample inventories."""
+    wanted = LISTED[name]
+    run = play_mirror(tmp_path, wanted.inventory, wanted.changes)
+    assert run.exit_code == 0, run
+    assert wanted.said in run.text
+    folder = tmp_path / "mirror"
+    needs = json.loads((folder / "mirror.json").read_text(encoding="utf-8"))
+    (image,) = [item for item in needs["images"] if re.split("[:@]", item["source"])[0] == wanted.source]
+    registry = wanted.source.partition("/")[0]
+    assert image["target"] == image["source"].replace(registry, MIRROR)
+    assert image["rewritten"] == wanted.rewritten
+    assert f"{image['source']}={image['target']}" in (folder / "mapping.txt").read_text(encoding="utf-8").splitlines()
+    always = {"mirror.json", "images.txt", "files.txt", "SHA256SUMS", "mapping.txt", "mapping-oc.txt"}
+    made = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    assert made >= {*wanted.nodes}
+    assert {path for path in made if not path.startswith("certs.d/")} - {*wanted.nodes} == always
+    assert MIRROR.partition("/")[0] in (folder / wanted.nodes[0]).read_text(encoding="utf-8")
 
 
 def test_explain_says_what_it_needs(folder: Path) -> None:
