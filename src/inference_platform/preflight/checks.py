@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from inference_platform.cluster import run_lock
+from inference_platform.cluster import rights, run_lock
 from inference_platform.cluster.objects import Object
 from inference_platform.findings import ERROR, WARNING
 from inference_platform.platform.resolve import OPERATORS_OF_CHOICE
@@ -166,7 +166,7 @@ RIGHTS, LEASE, ADMISSION = "IP-PRE-004", "IP-PRE-009", "IP-PRE-030"
 
 
 @check(RIGHTS, "The user may make everything that the plan makes")
-def rights(scene: Scene) -> Iterator[Objection]:
+def missing_rights(scene: Scene) -> Iterator[Objection]:
     if scene.seen.denied:
         verbs: dict[str, list[str]] = {}
         for group, resource, verb in scene.seen.denied:
@@ -391,46 +391,55 @@ def admission(scene: Scene) -> Iterator[Objection]:
 
 @check("IP-PRE-031", "Webhooks lead to Services with pods", reads=["validating_webhooks", "mutating_webhooks"])
 def webhooks(scene: Scene) -> Iterator[Objection]:
-    """Those of the platform itself are repaired by the run, so they are left to the gates."""
+    """Those of layers that the run or the cloud manager brings are repaired by that, so they are left to the gates."""
+    dead = list(_dead_webhooks(scene))
+    kinds = _made_in_a_run(scene) if dead else set()
+    for configuration, webhook, service, wrong in dead:
+        if _asks_about(webhook, kinds):
+            yield Objection(
+                f"{configuration['kind']} {configuration['metadata']['name']}",
+                f"Service {service['namespace']}/{service['name']} with ready pods",
+                wrong,
+                f"Repair what is behind it, or delete the configuration if {webhook['name']} is a leftover: until "
+                "then the API server refuses what it is asked about.",
+                WARNING if _is_selective(webhook) else "",
+            )
+
+
+def _dead_webhooks(scene: Scene) -> Iterator[tuple[Object, Mapping[str, Any], Mapping[str, str], str]]:
+    """(configuration, webhook, its Service, what is wrong with that) of those that fail closed."""
+    repaired = scene.repaired_namespaces
     for configuration in (*scene.seen.of("validating_webhooks"), *scene.seen.of("mutating_webhooks")):
         for webhook in configuration.get("webhooks") or []:
             service = dig(webhook, "clientConfig", "service")
-            if webhook.get("failurePolicy") == "Ignore" or not service or service["namespace"] in scene.namespaces:
+            if webhook.get("failurePolicy") == "Ignore" or not service or service["namespace"] in repaired:
                 continue
             wrong = scene.seen.backends.get((service["namespace"], service["name"]), "")
-            if wrong and _concerns_us(webhook):
-                yield Objection(
-                    f"{configuration['kind']} {configuration['metadata']['name']}",
-                    f"Service {service['namespace']}/{service['name']} with ready pods",
-                    wrong,
-                    f"Repair what is behind it, or delete the configuration if {webhook['name']} is a leftover: until "
-                    "then the API server refuses what it is asked about.",
-                    WARNING if _is_selective(webhook) else "",
-                )
+            if wrong:
+                yield configuration, webhook, service, wrong
 
 
-_OURS = {
-    ("", "namespaces"),
-    ("", "secrets"),
-    ("", "services"),
-    ("", "serviceaccounts"),
-    ("", "configmaps"),
-    ("", "pods"),
-    ("apps", "deployments"),
-    ("rbac.authorization.k8s.io", "clusterroles"),
-    ("rbac.authorization.k8s.io", "clusterrolebindings"),
-    ("apiextensions.k8s.io", "customresourcedefinitions"),
-    ("serving.kserve.io", "llminferenceservices"),
-    ("gateway.networking.k8s.io", "gateways"),
-    ("gateway.networking.k8s.io", "httproutes"),
-}
+def _made_in_a_run(scene: Scene) -> set[tuple[str, str]]:
+    """(group, resource) of what a run writes, and of what operators make of that."""
+    asked = rights.needed(scene.plan, scene.models, scene.data["rights"])
+    written = {(group, resource) for group, resource, verb in asked if verb in ("create", "update", "patch")}
+    rules = (rule for rule in scene.data["made_by_operators"] if "layer" not in rule or scene.brings(rule["layer"]))
+    return written | {
+        (rule["api_version"].rpartition("/")[0], rights.resource_of(kind)) for rule in rules for kind in rule["kinds"]
+    }
 
 
-def _concerns_us(webhook: Mapping[str, Any]) -> bool:
+#: Nothing that a run needs is deleted or connected to.
+_OPERATIONS = {"CREATE", "UPDATE", "*"}
+
+
+def _asks_about(webhook: Mapping[str, Any], kinds: Iterable[tuple[str, str]]) -> bool:
+    """Whether a webhook is asked when one of these is made or changed."""
+    rules = [rule for rule in webhook.get("rules") or [] if _OPERATIONS & set(rule.get("operations") or ())]
     return any(
         {group, "*"} & set(rule.get("apiGroups", [])) and {resource, "*", "*/*"} & set(rule.get("resources", []))
-        for rule in webhook.get("rules") or []
-        for group, resource in _OURS
+        for rule in rules
+        for group, resource in kinds
     )
 
 

@@ -213,7 +213,7 @@ def _ask(cluster: Cluster, settings: Mapping[str, Any], scene: Scene, crd_source
         registry = catalog.load().distributions[plan["distribution"]].get("pull_secret_registry", "")
         wanted = "" if plan["image_registry"] else registry
         survey.look_at_pull_secret(cluster, seen, settings["pull_secret_from"], wanted)
-    survey.look_behind_webhooks(cluster, seen, without=scene.namespaces)
+    survey.look_behind_webhooks(cluster, seen, without=scene.repaired_namespaces)
     ours = [layer for layer in plan["layers"] if layer["ownership"] == "managed"]
     sets = {name: plan["crds"][name] for layer in ours for name in layer["crds"]}
     adopted = setting(settings, "ownership_adopt")

@@ -71,6 +71,13 @@ class Scene:
         return sorted(self.plan["namespaces"].values())
 
     @property
+    def repaired_namespaces(self) -> set[str]:
+        """Those of the platform but the ones of dependencies that somebody else brings."""
+        external = (entry for name, entry in self.data["dependencies"].items() if not self.brings(name))
+        others = {self.plan["namespaces"].get(key) for entry in external for key in entry.get("namespaces", ())}
+        return {*self.namespaces} - others
+
+    @property
     def model_namespaces(self) -> list[str]:
         """The namespaces of the models."""
         return sorted({item["metadata"]["namespace"] for item in self.models if item["metadata"].get("namespace")})

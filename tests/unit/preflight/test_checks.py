@@ -334,12 +334,16 @@ def a_policy_refuses_it_where_the_platform_does_not_write(world: World) -> None:
     world.seen.refusals.append(Refusal("Pod of the platform in namespace default", "denied", ("istio-system",)))
 
 
+def asked_about(group: str, resource: str, *operations: str) -> dict[str, Any]:
+    return {"apiGroups": [group], "resources": [resource], "operations": list(operations or ("CREATE", "UPDATE"))}
+
+
 def configuration(**webhook: Any) -> dict[str, Any]:
     entry = {
         "name": "w.example.org",
         "failurePolicy": "Fail",
         "clientConfig": {"service": {"name": "gone", "namespace": "other"}},
-        "rules": [{"apiGroups": ["*"], "resources": ["pods"]}],
+        "rules": [asked_about("*", "pods")],
         **webhook,
     }
     return named("ValidatingWebhookConfiguration", "leftover", webhooks=[entry])
@@ -355,6 +359,23 @@ def a_webhook_that_points_at_nothing(world: World) -> None:
 def a_dead_webhook_for_some_namespaces(world: World) -> None:
     world.add("mutating_webhooks", configuration(namespaceSelector={"matchLabels": {"a": "b"}}))
     world.seen.backends["other", "gone"] = "no ready pod behind the Service"
+
+
+@case("IP-PRE-031")
+def a_leftover_of_a_cert_manager_elsewhere(world: World) -> None:
+    world.add("validating_webhooks", configuration(rules=[asked_about("cert-manager.io", "*")]))
+    world.seen.backends["other", "gone"] = "no such Service"
+
+
+@case("IP-PRE-031")
+def a_dead_webhook_of_a_cert_manager_that_nobody_repairs(world: World) -> None:
+    world.own(cert_manager="external")
+    world.add("deployments", cert_manager())
+    world.add("crds", *crds("cert_manager"))
+    theirs = {"service": {"name": "cert-manager-webhook", "namespace": "cert-manager"}}
+    rules = [asked_about("cert-manager.io", "*")]
+    world.add("validating_webhooks", configuration(clientConfig=theirs, rules=rules))
+    world.seen.backends["cert-manager", "cert-manager-webhook"] = "no ready pod behind the Service"
 
 
 @case("IP-PRE-032")
@@ -970,15 +991,45 @@ def test_a_run_that_lays_no_layer_takes_nothing_and_goes_on() -> None:
         {"clientConfig": {"service": {"name": "gone", "namespace": "cert-manager"}}},
         {"failurePolicy": "Ignore"},
         {"clientConfig": {"url": "https://elsewhere"}},
-        {"rules": [{"apiGroups": ["example.org"], "resources": ["widgets"]}]},
+        {"rules": [asked_about("example.org", "widgets")]},
+        {"rules": [asked_about("", "namespaces", "DELETE")]},
+        {"rules": [asked_about("", "pods", "CONNECT")]},
     ],
-    ids=["in a namespace of the platform", "failing open", "outside the cluster", "for other kinds"],
+    ids=[
+        "in a namespace of the platform",
+        "failing open",
+        "outside the cluster",
+        "for other kinds",
+        "for deletions",
+        "for connections",
+    ],
 )
 def test_a_dead_webhook_that_cannot_stop_us_is_let_pass(webhook: dict[str, Any]) -> None:
     world = World()
     world.add("validating_webhooks", configuration(**webhook))
     world.seen.backends.update({("other", "gone"): "no such Service", ("cert-manager", "gone"): "no such Service"})
     assert world.codes() == []
+
+
+@pytest.mark.parametrize(
+    ("group", "resource"),
+    [
+        ("sailoperator.io", "istios"),
+        ("operator.openshift.io", "leaderworkersetoperators"),
+        ("leaderworkerset.x-k8s.io", "leaderworkersets"),
+        ("rbac.authorization.k8s.io", "rolebindings"),
+        ("cert-manager.io", "certificaterequests"),
+        ("inference.networking.k8s.io", "inferencepools"),
+        ("components.platform.opendatahub.io", "kserves"),
+        ("infrastructure.opendatahub.io", "azurekubernetesengines"),
+        ("", "namespaces"),
+    ],
+)
+def test_a_dead_webhook_for_any_kind_of_a_run_is_told(group: str, resource: str) -> None:
+    world = World()
+    world.add("mutating_webhooks", configuration(rules=[asked_about(group, resource, "UPDATE")]))
+    world.seen.backends["other", "gone"] = "no such Service"
+    assert world.codes() == [("IP-PRE-031", "error")]
 
 
 def test_a_quota_that_the_run_raises_is_judged_as_the_inventory_has_it() -> None:
