@@ -161,6 +161,58 @@ def test_the_gateway_ends_tls_with_a_certificate_of_the_platform(helm: Helm) -> 
     ]
 
 
+OPENSHIFT_TLS = "service.beta.openshift.io/serving-cert-secret-name"
+
+
+def test_the_gateway_of_openshift_ends_tls_with_a_certificate_of_the_service_ca(helm: Helm) -> None:
+    (gateway,) = helm.objects(case("openshift-gateway"))
+    (listener,) = gateway["spec"]["listeners"]
+    assert (listener["name"], listener["port"], listener.get("hostname")) == ("https", 443, None)
+    (certificate,) = listener["tls"]["certificateRefs"]
+    assert gateway["spec"]["infrastructure"]["annotations"][OPENSHIFT_TLS] == certificate["name"]
+    assert listener["allowedRoutes"]["namespaces"]["selector"] == {
+        "matchLabels": {"inference-platform.io/gateway-access": "true"}
+    }
+
+
+def test_the_gateway_of_openshift_takes_a_host_name_and_a_certificate_of_ones_own(helm: Helm) -> None:
+    (gateway,) = helm.objects(case("openshift-gateway", "own-certificate"))
+    (listener,) = gateway["spec"]["listeners"]
+    assert listener["hostname"] == "models.example.com"
+    assert listener["tls"]["certificateRefs"] == [{"group": "", "kind": "Secret", "name": "models-example-com"}]
+    annotations = gateway["spec"]["infrastructure"]["annotations"]
+    assert OPENSHIFT_TLS not in annotations, "the service CA would overwrite the Secret"
+    assert annotations["service.beta.kubernetes.io/aws-load-balancer-internal"] == "true"
+
+
+def test_the_gateway_of_openshift_may_be_plain_http_for_its_own_namespace(helm: Helm) -> None:
+    (gateway,) = helm.objects(case("openshift-gateway", "http"))
+    assert gateway["spec"]["listeners"] == [
+        {"name": "http", "protocol": "HTTP", "port": 8080, "allowedRoutes": {"namespaces": {"from": "Same"}}}
+    ]
+    assert OPENSHIFT_TLS not in gateway["spec"]["infrastructure"]["annotations"]
+
+
+def test_components_beside_kserve_are_asked_for_as_given(helm: Helm) -> None:
+    objects = helm.objects(case("data-science-cluster", "components"))
+    assert named(objects, "DataScienceCluster", "default-dsc")["spec"]["components"] == {
+        "kserve": {
+            "managementState": "Managed",
+            "rawDeploymentServiceConfig": "Headed",
+            "nim": {"managementState": "Removed"},
+        },
+        "dashboard": {"managementState": "Managed"},
+        "kueue": {"managementState": "Unmanaged"},
+    }
+    initialization = named(objects, "DSCInitialization", "default-dsci")["spec"]
+    assert "BEGIN CERTIFICATE" in initialization["trustedCABundle"]["customCABundle"]
+
+
+def test_without_a_platform_operator_there_is_no_certificate_for_it(helm: Helm) -> None:
+    objects = helm.objects(case("pki", "no-operator"))
+    assert [obj["metadata"]["name"] for obj in objects if obj["kind"] == "Certificate"] == ["rhai-ca"]
+
+
 def test_every_host_name_has_a_listener_and_plain_http_only_leads_there(helm: Helm) -> None:
     objects = helm.objects(case("inference-gateway", "redirect"))
     http, *https = named(objects, "Gateway", "inference-gateway")["spec"]["listeners"]

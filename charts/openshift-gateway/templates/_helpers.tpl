@@ -1,10 +1,13 @@
 {{/*
-Stops on a gateway without listener and in a namespace where no control plane of OpenShift looks.
+Stops on a gateway without listener or with two on one port, and in a namespace where no control plane of OpenShift looks.
 */}}
 {{- define "openshift-gateway.validate" -}}
 {{- include "platform.requireNamespace" (dict "root" . "namespace" "openshift-ingress" "reason" "OpenShift's control plane for gateways is there") -}}
 {{- if not (or .Values.http.enabled .Values.https.enabled) -}}
 {{- fail "http.enabled and https.enabled: expected at least one listener, found none. Enable one of them." -}}
+{{- end -}}
+{{- if and .Values.http.enabled .Values.https.enabled (eq (int .Values.http.port) (int .Values.https.port)) -}}
+{{- fail (printf "http.port and https.port: expected different ports, found %d for both." (int .Values.http.port)) -}}
 {{- end -}}
 {{- end }}
 
