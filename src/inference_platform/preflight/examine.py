@@ -141,7 +141,9 @@ def examine(
         starter=node_supply.starter(scene),
     )
     others += _references(cluster, seen, plan, rendered, where, installs=installs)
-    return Examination(plan, outcome.run(scene, _version(seen), others), rendered, kept)
+    return Examination(
+        plan, outcome.run(scene, _version(seen), others, setting(settings, "preflight_accept")), rendered, kept
+    )
 
 
 def _with_the_way_out(finding: Finding, release: str) -> Finding:

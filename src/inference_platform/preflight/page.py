@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from inference_platform.preflight import data
@@ -19,7 +19,9 @@ INTRODUCTION = (
     "not certain. A check that may not read what it needs says so. Where it guards what others have installed, that "
     "stops a run that lays layers (IP-PRE-006); elsewhere it is a warning. A check marked `not asked` was left out: "
     "rights and admission in a run that lays no layer, admission also when all that the plan lays is there in its "
-    "version; `playbooks/preflight.yml` always asks. Findings about GPUs for models (IP-CAP) come with these; see "
+    "version; `playbooks/preflight.yml` always asks. An inventory may accept checks about the surroundings "
+    "(`preflight_accept`, marked in the table): their findings are warnings then, marked `accepted`. Findings about "
+    "GPUs for models (IP-CAP) come with these; see "
     "[capacity](../capacity.md)."
 )
 
@@ -30,7 +32,10 @@ def body(table: Table) -> str:
     windows = [row for name, entry in entries["dependencies"].items() for row in _windows(name, entry)]
     return "\n\n".join(
         (
-            table(("code", "severity", "what holds when it is ok"), [_row(check) for check in _sorted()]),
+            table(
+                ("code", "severity", "can be accepted", "what holds when it is ok"),
+                [_row(check, entries["acceptable"]) for check in _sorted()],
+            ),
             "## Kubernetes",
             table(
                 ("component", "oldest", "oldest tested"),
@@ -59,5 +64,6 @@ def _sorted() -> list[Check]:
     return sorted(CHECKS, key=lambda check: check.code)
 
 
-def _row(check: Check) -> tuple[str, str, str]:
-    return f"`{check.code}`", check.severity or "not asked", check.title
+def _row(check: Check, acceptable: Collection[str]) -> tuple[str, str, str, str]:
+    can_be = "yes" if check.code in acceptable else ""
+    return f"`{check.code}`", check.severity or "not asked", can_be, check.title

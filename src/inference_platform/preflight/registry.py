@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from inference_platform.findings import ERROR, Finding
+from inference_platform.findings import ERROR, WARNING, Finding
 from inference_platform.preflight.ownership import Decision
 from inference_platform.preflight.snapshot import Snapshot
 
-OK, UNKNOWN, NOT_ASKED = "ok", "unknown", "not asked"
+OK, UNKNOWN, NOT_ASKED, ACCEPTED = "ok", "unknown", "not asked", "accepted"
 
 _LISTED = 5
 
@@ -133,12 +133,19 @@ class Check:
 
 @dataclass(frozen=True)
 class Result:
-    """What a check found.  ``status`` is ok, warning, error, unknown or not asked."""
+    """What a check found.  ``status`` is ok, warning, error, accepted, unknown or not asked."""
 
     check: Check
     status: str
     findings: list[Finding] = field(default_factory=list)
     note: str = ""
+
+    def accepted(self) -> Result:
+        """The same, with nothing that stops a run."""
+        if not self.findings:
+            return self
+        told = [replace(item, severity=WARNING) for item in self.findings]
+        return replace(self, status=ACCEPTED, findings=told, note="; ".join(item.found for item in told))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""

@@ -11,9 +11,11 @@ from embedded_cluster.nodes import Flavour
 
 from inference_platform import platform
 from inference_platform.catalog import load
-from inference_platform.preflight import CHECKS
+from inference_platform.inventory import validate
+from inference_platform.preflight import CHECKS, data
 from inference_platform.preflight.gateway_checks import parts_for
 from inference_platform.preflight.snapshot import Refusal
+from inference_platform.schema import load_schema
 from tests.unit.preflight.world import (
     ISTIO,
     Object,
@@ -1160,6 +1162,52 @@ def test_a_dependency_that_may_go_is_let_go_before_it_is_laid(layers: set[str]) 
     assert world.codes() == []
     world.layers = frozenset({"sail", "cloud_manager"})
     assert world.codes() == [("IP-PRE-066", "error")]
+
+
+@pytest.mark.parametrize("code", data.load()["acceptable"])
+def test_an_accepted_check_stops_nothing_and_stays_visible(code: str) -> None:
+    spoil, _, severity = next(case.values for case in CASES if case.values[1] == code)
+    world = World()
+    spoil(world)
+    world.settings["preflight_accept"] = [code]
+    outcome = world.outcome()
+    (finding,) = outcome.findings
+    assert (finding.code, finding.severity) == (code, "warning"), severity
+    entry = next(item for item in json.loads(outcome.to_json())["checks"] if item["code"] == code)
+    assert (entry["status"], entry["findings"][0]["found"]) == ("accepted", finding.found)
+    assert f"{code}  accepted" in outcome.check_table(every=False)
+
+
+def test_a_check_is_accepted_only_by_its_code_and_only_when_it_found_something() -> None:
+    world = World()
+    a_policy_refuses_a_dry_run(world)
+    world.settings["preflight_accept"] = ["IP-PRE-031"]
+    states = {result.check.code: result.status for result in world.outcome().results}
+    assert (states["IP-PRE-030"], states["IP-PRE-031"]) == ("error", "ok")
+
+
+def test_checks_that_protect_what_others_have_are_not_accepted_whatever_is_asked() -> None:
+    acceptable = {*data.load()["acceptable"]}
+    assert acceptable <= {check.code for check in CHECKS if check.look}
+    protecting = {check.code for check in CHECKS if check.guards}
+    assert protecting >= {f"IP-PRE-0{number}" for number in (40, 41, 43, 50, 51, 52, 54, 55, 60, 61, 62, 63, 65, 66)}
+    assert acceptable & (protecting | {"IP-PRE-006", "IP-PRE-009", "IP-PRE-042"}) == set()
+    world = World()
+    somebody_elses_cert_manager(world)
+    world.settings["preflight_accept"] = ["IP-PRE-050"]
+    assert world.codes() == [("IP-PRE-050", "error")]
+
+
+def test_the_inventory_may_name_what_can_be_accepted_and_nothing_else() -> None:
+    said = load_schema("inventory")["properties"]["preflight_accept"]["items"]["enum"]
+    assert said == data.load()["acceptable"]
+    settings = {"platform_release": "3.4", "provider": "generic", "pull_secret_file": "x"}
+    for code in ("IP-PRE-050", "IP-PRE-999"):
+        found = validate({**settings, "preflight_accept": [code]})
+        (finding,) = [item for item in found if "preflight_accept" in item.where]
+        assert (finding.severity, finding.found) == ("error", f'"{code}"')
+        assert "IP-PRE-001, " in finding.expected
+    assert not [item for item in validate({**settings, "preflight_accept": said}) if "preflight_accept" in item.where]
 
 
 # ---- what is shown ----------------------------------------------------------------------------------------

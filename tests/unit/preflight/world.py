@@ -36,7 +36,7 @@ class World:
         let_go = frozenset(self.settings.get("ownership_let_go", []))
         scales = bool(self.settings.get("node_autoscaling"))
         scene = Scene(self.seen, plan, entries, decisions, let_go, self.models, scales=scales, layers=self.layers)
-        return outcome.run(scene, "1.34", [])
+        return outcome.run(scene, "1.34", [], self.settings.get("preflight_accept", ()))
 
     def findings(self) -> list[Finding]:
         """What the checks found."""
