@@ -9,6 +9,7 @@ from typing import Any
 from inference_platform.cluster import rights, run_lock
 from inference_platform.cluster.objects import Object
 from inference_platform.findings import ERROR, WARNING
+from inference_platform.models.capacity.resources import amount
 from inference_platform.platform.resolve import OPERATORS_OF_CHOICE
 from inference_platform.preflight import data, detection, node_supply, ownership
 from inference_platform.preflight.detection import OUR_LABEL
@@ -288,17 +289,22 @@ def nodes_ready(scene: Scene) -> Iterator[Objection]:
 
 @check("IP-PRE-012", "Nodes with GPUs offer them to pods", reads=["nodes"])
 def device_plugin(scene: Scene) -> Iterator[Objection]:
-    """The driver's labels without the resource mean a device plugin that does not run, or finds no driver."""
+    """The driver's labels without the resource mean a device plugin that does not run, or finds no driver.
+
+    The kubelet goes on to report a resource whose plugin is gone, as 0. GPUs may also be offered in parts, under other
+    names, and then as 0 under their own.
+    """
     gpu = scene.plan["serving"]["gpu"]
     silent = [
         node["metadata"]["name"]
         for node in scene.seen.of("nodes")
         if _is_ready(node)
         and _has_gpus(node, gpu)
-        and not int(str(dig(node, "status", "allocatable", gpu["resource"], default="0")))
+        and not _offered(node, gpu["resource"])
+        and not _offered_in_parts(node, gpu["resource"])
     ]
     if silent:
-        offered = any(dig(node, "status", "allocatable", gpu["resource"]) for node in scene.seen.of("nodes"))
+        offered = any(_offered(node, gpu["resource"]) for node in scene.seen.of("nodes"))
         yield Objection(
             "nodes",
             f"{gpu['resource']} among what nodes with the label {gpu['product_label']} allocate",
@@ -306,6 +312,18 @@ def device_plugin(scene: Scene) -> Iterator[Objection]:
             "Install or repair driver and device plugin (the NVIDIA GPU operator brings both).",
             WARNING if offered or not scene.models else "",
         )
+
+
+def _offered(node: Object, resource: str) -> int:
+    """How much of a resource a node offers to pods."""
+    return amount(resource, dig(node, "status", "allocatable", resource, default="0"))
+
+
+def _offered_in_parts(node: Object, resource: str) -> bool:
+    """Whether GPUs are cut up (nvidia.com/mig-1g.5gb: strategy mixed) or shared (nvidia.com/gpu.shared)."""
+    parts, shared = f"{resource.partition('/')[0]}/mig-", f"{resource}.shared"
+    names = dig(node, "status", "allocatable", default={})
+    return any(_offered(node, name) for name in names if name == shared or name.startswith(parts))
 
 
 def _has_gpus(node: Object, gpu: Mapping[str, Any]) -> bool:

@@ -265,6 +265,37 @@ def no_device_plugin(world: World) -> None:
     world.models = [service("m")]
 
 
+@case("IP-PRE-012")
+def a_device_plugin_that_is_gone(world: World) -> None:
+    """The kubelet goes on to tell the resource."""
+    world.seen.parts["nodes"] = [node("cpu"), node("gpu", gpus=1)]
+    world.seen.parts["nodes"][1]["status"].update(capacity={"nvidia.com/gpu": "1"}, allocatable={"nvidia.com/gpu": "0"})
+    world.models = [service("m")]
+
+
+@case("IP-PRE-012")
+def a_silent_node_beside_one_with_parts_of_gpus(world: World) -> None:
+    """What models ask for is offered by neither."""
+    world.seen.parts["nodes"] = [node("cpu"), node("gpu", gpus=1), node("mig", gpus=1)]
+    world.seen.parts["nodes"][1]["status"]["allocatable"] = {}
+    world.seen.parts["nodes"][2]["status"]["allocatable"] = {"nvidia.com/gpu": "0", "nvidia.com/mig-1g.5gb": "7"}
+    world.models = [service("m")]
+
+
+@case("IP-PRE-012", "warning")
+def parts_of_gpus_that_are_gone_too(world: World) -> None:
+    world.add("nodes", node("mig", gpus=1))
+    world.seen.parts["nodes"][-1]["status"]["allocatable"] = {"nvidia.com/gpu": "0", "nvidia.com/mig-1g.5gb": "0"}
+
+
+@pytest.mark.parametrize("name", ["nvidia.com/mig-1g.5gb", "nvidia.com/mig-3g.20gb", "nvidia.com/gpu.shared"])
+def test_a_node_that_offers_its_gpus_in_parts_needs_no_repair(name: str) -> None:
+    world = World()
+    world.add("nodes", node("parts", gpus=1))
+    world.seen.parts["nodes"][-1]["status"]["allocatable"] = {"nvidia.com/gpu": "0", name: "7"}
+    assert world.codes() == []
+
+
 @case("IP-PRE-012", "warning")
 def one_node_without_device_plugin(world: World) -> None:
     world.add("nodes", node("new", gpus=1))
