@@ -160,6 +160,23 @@ def test_while_another_run_writes_nothing_is_written_and_its_lease_can_be_taken_
     assert made(aws) == []
 
 
+def test_a_priority_of_another_value_is_refused_before_the_first_write(aws: Installation) -> None:
+    of_yesterday = {
+        "apiVersion": "scheduling.k8s.io/v1",
+        "kind": "PriorityClass",
+        "metadata": {"name": "inference-calm"},
+        "value": 5,
+    }
+    aws.cluster.do("apply", "--filename", "-", stdin=json.dumps(of_yesterday))
+    mark = aws.audit_mark()
+    run = aws.again(variables=ASKED)
+    aws.cluster.do("delete", "priorityclass", "inference-calm")
+    assert run.exit_code != 0
+    assert "IP-PRE-082" in run.output
+    assert "value 5 and preemptionPolicy PreemptLowerPriority" in run.text
+    assert mark.installer_writes() == []
+
+
 def test_a_node_pool_of_karpenter_is_refused_where_karpenter_is_not(aws: Installation) -> None:
     mark = aws.audit_mark()
     run = aws.again(variables={"node_pools": [{"name": "burst", "karpenter": {"template": {}}}]})

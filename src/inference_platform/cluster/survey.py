@@ -83,6 +83,7 @@ READS_ON_REQUEST: tuple[Read, ...] = (
     Read("gateways", "gateway.networking.k8s.io/v1", "Gateway"),
     Read("issuers", "cert-manager.io/v1", "ClusterIssuer"),
     Read("issuers", "cert-manager.io/v1", "Issuer"),
+    Read("priority_classes", "scheduling.k8s.io/v1", "PriorityClass"),
     Read(
         OWN_RELEASES,
         "v1",

@@ -21,6 +21,8 @@ Object = dict[str, Any]
 
 LAYER = {"inference-platform.io/layer": "capacity"}
 QUOTA_NAME = "inference-platform"
+#: The PriorityClass of a pool is this and the pool's name.
+CLASS_PREFIX = "inference-"
 NODE_POOL = ("karpenter.sh/v1", "NodePool")
 #: What keeps autoscalers from moving a pod: cluster-autoscaler, then Karpenter.
 _KEEP = {"cluster-autoscaler.kubernetes.io/safe-to-evict": "false", "karpenter.sh/do-not-disrupt": "true"}
@@ -146,7 +148,7 @@ def _maker_of(pool: Mapping[str, Any]) -> str:
 
 
 def _class_name(pool: Mapping[str, Any]) -> str:
-    return f"inference-{pool['name']}"
+    return f"{CLASS_PREFIX}{pool['name']}"
 
 
 def objects_of(settings: Mapping[str, Any], namespace_labels: Mapping[str, str]) -> list[Object]:

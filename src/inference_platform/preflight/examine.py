@@ -20,7 +20,16 @@ from inference_platform.models.rules.cluster import check_cluster
 from inference_platform.paths import CHARTS
 from inference_platform.platform.plan import charts_of
 from inference_platform.platform.resolve import ownership_choices, serving_of, setting
-from inference_platform.preflight import checks, data, detection, gateway_checks, node_supply, outcome, ownership
+from inference_platform.preflight import (
+    checks,
+    data,
+    detection,
+    gateway_checks,
+    node_supply,
+    outcome,
+    ownership,
+    pool_checks,
+)
 from inference_platform.preflight.detection import OUR_LABEL
 from inference_platform.preflight.ownership import Decision, Question
 from inference_platform.preflight.registry import Scene, published_charts
@@ -100,7 +109,8 @@ def examine(
     """
     entries = data.load()
     first = platform.resolve(settings).to_dict()
-    besides = {*gateway_checks.parts_for(first), *([OWN_RELEASES] if published_charts(first) else [])}
+    besides = {*gateway_checks.parts_for(first), *pool_checks.parts_for(first)}
+    besides |= {OWN_RELEASES} if published_charts(first) else set()
     seen = survey.look(cluster, helm=helm, besides=besides)
     decisions = decide(settings, first, entries["dependencies"], seen, crd_source)
     resolved = {item.name: item.resolved for item in decisions}

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 from inference_platform.findings import WARNING
+from inference_platform.platform.pools import CLASS_PREFIX
 from inference_platform.preflight import node_supply
 from inference_platform.preflight.registry import Objection, Scene, check
 from inference_platform.preflight.snapshot import labels_of
@@ -38,3 +40,38 @@ def pools(scene: Scene) -> Iterator[Objection]:
                 "Add nodes with these labels, correct the pool, or set node_autoscaling: true if such nodes start when "
                 "pods wait for them.",
             )
+
+
+@check("IP-PRE-082", "Priorities that are there have the values of their pools", reads=["priority_classes"])
+def priorities(scene: Scene) -> Iterator[Objection]:
+    """Kubernetes changes neither field of a PriorityClass; refused late, a run would have changed all layers before."""
+    live = {item["metadata"]["name"]: item for item in scene.seen.of("priority_classes")}
+    for wanted in _planned_priorities(scene.plan):
+        name = wanted["metadata"]["name"]
+        if name in live and _fixed(live[name]) != _fixed(wanted):
+            yield Objection(
+                f"node_pools ({name.removeprefix(CLASS_PREFIX)})",
+                f"PriorityClass {name} with {_in_words(wanted)}",
+                _in_words(live[name]),
+                f"Kubernetes changes neither. Run `kubectl delete priorityclass {name}` right before the next run "
+                "(pods that are there keep theirs, new ones are refused meanwhile), or set priority and preempts back.",
+            )
+
+
+def parts_for(plan: Mapping[str, Any]) -> set[str]:
+    """The parts of the snapshot that are wanted besides."""
+    return {"priority_classes"} if _planned_priorities(plan) else set()
+
+
+def _planned_priorities(plan: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return [item for item in plan["capacity"] if item["kind"] == "PriorityClass"]
+
+
+def _fixed(priority: Mapping[str, Any]) -> tuple[int, str]:
+    """What cannot be changed; a policy that is left out is the default of Kubernetes."""
+    return int(priority["value"]), str(priority.get("preemptionPolicy") or "PreemptLowerPriority")
+
+
+def _in_words(priority: Mapping[str, Any]) -> str:
+    value, policy = _fixed(priority)
+    return f"value {value} and preemptionPolicy {policy}"

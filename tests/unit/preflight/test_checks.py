@@ -883,6 +883,27 @@ def a_pool_without_nodes(world: World) -> None:
     world.settings["node_pools"] = [{"name": "burst", "capacity": "spot"}]
 
 
+@case("IP-PRE-082")
+def another_priority(world: World) -> None:
+    world.settings["node_pools"] = [{"name": "calm", "priority": 10}]
+    world.add("priority_classes", named("PriorityClass", "inference-calm", value=5))
+
+
+@case("IP-PRE-082")
+def another_preemption(world: World) -> None:
+    world.settings["node_pools"] = [{"name": "calm", "priority": 10, "preempts": False}]
+    world.add("priority_classes", named("PriorityClass", "inference-calm", value=10))
+
+
+@pytest.mark.parametrize("policy", [{}, {"preemptionPolicy": "PreemptLowerPriority"}])
+def test_a_priority_that_is_as_it_should_be_is_fine(policy: dict[str, str]) -> None:
+    world = World()
+    world.settings["node_pools"] = [{"name": "calm", "priority": 10}]
+    world.add("priority_classes", named("PriorityClass", "inference-calm", value=10, **policy))
+    world.add("priority_classes", named("PriorityClass", "inference-other", value=5))
+    assert world.codes() == []
+
+
 def karpenter_is_there(world: World) -> None:
     world.add("crds", named("CustomResourceDefinition", "nodepools.karpenter.sh"))
 
