@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import stat
-import subprocess
 from pathlib import Path
 
 import pytest
 import yaml
 
+from inference_platform.platform import resolve
+from inference_platform.platform.plan import SUBSCRIPTION_CHART
 from tests.scenarios.conftest import Installation
-from tests.support.clusters import EmbeddedCluster, Object
+from tests.scenarios.test_install_elsewhere import BY_HAND
 from tests.support.playbook import REPOSITORY
+from tests.support.values_files import upgrade_by_hand
 
 pytestmark = pytest.mark.cluster
 
@@ -39,11 +40,9 @@ def test_a_run_writes_the_values_of_every_release_for_its_user_alone(aws: Instal
 def test_helm_upgrade_with_the_written_values_changes_nothing_and_neither_does_the_next_run(
     aws: Installation,
 ) -> None:
-    before = chart_objects(aws.cluster)
-    for name, namespace in RELEASES.items():
-        done = helm_upgrade(aws.cluster, name, namespace, aws.report_folder / "values" / f"{name}.yaml")
-        assert done.returncode == 0, f"{name}: {done.stderr}"
-    assert chart_objects(aws.cluster) == before
+    done = upgrade_by_hand(aws.cluster, aws.report_folder / "values")
+    assert (done.failures, done.changes) == ([], [])
+    assert done.charts.keys() == RELEASES.keys()
     run = aws.again()
     assert (run.exit_code, run.recap["changed"]) == (0, 0), run.output
 
@@ -55,46 +54,24 @@ def test_the_values_say_what_was_installed(aws: Installation) -> None:
     assert values["caBundle"].strip() == bundle.strip()
 
 
-# ---- helm and what it made --------------------------------------------------------------------------------
+def test_a_value_that_differs_is_seen_as_a_change(aws: Installation, tmp_path: Path) -> None:
+    """The control of the tests above and of other modules."""
+    file = tmp_path / "kserve-instance.yaml"
+    text = (aws.report_folder / "values" / file.name).read_text(encoding="utf-8")
+    file.write_text(text.replace("version: 3.4.4", "version: 3.4.9"), encoding="utf-8")
+    done = upgrade_by_hand(aws.cluster, tmp_path)
+    file.write_text(text, encoding="utf-8")
+    assert upgrade_by_hand(aws.cluster, tmp_path).failures == done.failures == []
+    (change,) = done.changes
+    assert change.startswith("object Kserve /default-kserve: expected ")
 
 
-def helm_upgrade(cluster: EmbeddedCluster, name: str, namespace: str, values: Path) -> subprocess.CompletedProcess[str]:
-    """`helm upgrade` as a user types it."""
-    command = [str(cluster.tools / "bin" / "helm"), "upgrade", name, f"charts/{name}"]
-    return subprocess.run(
-        [*command, "--namespace", namespace, "--values", str(values)],
-        cwd=REPOSITORY,
-        env={**os.environ, "KUBECONFIG": str(cluster.paths.kubeconfig)},
-        capture_output=True,
-        text=True,
-        timeout=180,
-        check=False,
-    )
-
-
-def chart_objects(cluster: EmbeddedCluster) -> dict[str, Object]:
-    """What was asked for in every object of every release, by kind, namespace and name.
-
-    Status and resourceVersion are left out: the controllers go on writing while helm works.
-    """
-    found: dict[str, Object] = {}
-    for name, namespace in RELEASES.items():
-        manifest = subprocess.run(
-            [str(cluster.tools / "bin" / "helm"), "get", "manifest", name, "--namespace", namespace],
-            env={**os.environ, "KUBECONFIG": str(cluster.paths.kubeconfig)},
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=True,
-        ).stdout
-        listed = cluster.do("get", "--filename", "-", "--output", "yaml", stdin=manifest)
-        answer = yaml.safe_load(listed)
-        for obj in answer["items"] if answer["kind"] == "List" else [answer]:
-            about = obj["metadata"]
-            key = f"{obj['kind']} {about.get('namespace', '')}/{about['name']}"
-            kept = {"generation": about.get("generation"), "labels": about.get("labels")}
-            found[key] = {
-                **{name: value for name, value in obj.items() if name not in ("metadata", "status")},
-                "metadata": {**kept, "annotations": about.get("annotations"), "uid": about["uid"]},
-            }
-    return found
+def test_every_chart_is_upgraded_by_hand_somewhere() -> None:
+    """On aws here; beside the installations of other targets there."""
+    plans = [{"platform_release": "3.4", "provider": "aws"}, {"platform_release": "3.4", "provider": "azure"}]
+    plans += [{"platform_release": "3.4", "provider": "openshift"}]
+    plans += [{"platform_release": target.release, "provider": target.flavour} for target in BY_HAND]
+    layers = [layer for plan in plans for layer in resolve(plan).to_dict()["layers"]]
+    charts = {release["chart"] for layer in layers for release in layer["releases"]}
+    charts |= {SUBSCRIPTION_CHART for layer in layers if layer["operator"]}
+    assert charts == {path.parent.name for path in (REPOSITORY / "charts").glob("*/Chart.yaml")}

@@ -22,6 +22,7 @@ from tests.scenarios.test_install_on_aws import DEPLOYMENTS, condition, deployme
 from tests.support.audit import AuditMark
 from tests.support.playbook import Project
 from tests.support.rights import settings_of, written_without_asking
+from tests.support.values_files import upgrade_by_hand
 
 pytestmark = pytest.mark.cluster
 
@@ -86,6 +87,8 @@ TARGETS = (
     Target("generic", "generic", "3.5", load_balancer=False),
     Target("eks", "aws", "3.5", engine="aws", delegated=frozenset({"sail", "lws"})),
 )
+#: Where releases are carried on with helm alone: with and without a cloud manager, in the newer release.
+BY_HAND = tuple(target for target in TARGETS if str(target) in ("coreweave-3.5", "gke-3.5"))
 #: Release and provider of installations that have a test module of their own.
 OF_OTHER_MODULES = {("3.4", "aws"), ("3.4", "azure"), ("3.5", "azure"), ("3.4", "openshift")}
 
@@ -222,6 +225,14 @@ def test_a_run_without_an_inventory_names_the_cluster_finds_the_provider_and_cha
     assert "Versions   cert_manager 1.18.4" in run.output[plan:]
     assert plan < run.output.index("Namespaces and pull secrets", plan)
     assert condition(model(installed.installation), "Ready") == "True"
+
+
+@pytest.mark.parametrize("installed", BY_HAND, ids=str, indirect=True)
+def test_helm_upgrade_with_the_written_values_changes_nothing(installed: Installed) -> None:
+    """Nor does the run after it."""
+    done = upgrade_by_hand(installed.installation.cluster, installed.installation.report_folder / "values")
+    assert (done.failures, done.changes) == ([], [])
+    assert len(done.charts) > 5
 
 
 def test_a_second_run_changes_nothing_and_sends_no_write(installed: Installed) -> None:

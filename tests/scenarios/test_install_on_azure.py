@@ -14,6 +14,7 @@ from tests.scenarios.test_install_on_aws import DEPLOYMENTS, condition, deployme
 from tests.support.audit import AuditMark
 from tests.support.clusters import Object, wait_for
 from tests.support.playbook import Run
+from tests.support.values_files import upgrade_by_hand
 
 pytestmark = pytest.mark.cluster
 
@@ -61,6 +62,13 @@ def test_the_gateway_has_the_probe_that_load_balancers_of_azure_need(azure: Inst
     service = azure.cluster.get("service", "inference-gateway-istio", "redhat-ods-applications")
     annotations = service["metadata"]["annotations"]
     assert annotations["service.beta.kubernetes.io/port_80_health-probe_protocol"] == "tcp"
+
+
+def test_helm_upgrade_with_the_written_values_changes_nothing(azure: Installation) -> None:
+    """Nor does the run after it."""
+    done = upgrade_by_hand(azure.cluster, azure.report_folder / "values")
+    assert (done.failures, done.changes) == ([], [])
+    assert done.charts.keys() == RELEASES
 
 
 def test_a_second_run_changes_nothing_and_sends_no_write(azure: Installation) -> None:

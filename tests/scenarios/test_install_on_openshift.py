@@ -7,6 +7,7 @@ import json
 import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
 
@@ -18,6 +19,7 @@ from tests.support.audit import AuditMark
 from tests.support.clusters import EmbeddedCluster, wait_for
 from tests.support.playbook import Project, Run
 from tests.support.rights import settings_of, written_without_asking
+from tests.support.values_files import upgrade_by_hand
 
 pytestmark = pytest.mark.cluster
 
@@ -177,6 +179,16 @@ def test_a_run_without_an_inventory_finds_openshift_and_changes_nothing(openshif
     assert (run.exit_code, run.recap["changed"]) == (0, 0), run.output
     assert "provider openshift," in run.output
     assert condition(model(openshift.installation), "Ready") == "True"
+
+
+def test_helm_upgrade_with_the_written_values_changes_nothing(openshift: Installed) -> None:
+    """Nor does the run after it."""
+    done = upgrade_by_hand(openshift.cluster, openshift.installation.report_folder / "values")
+    assert (done.failures, done.changes) == ([], [])
+    assert {Path(chart).name for chart in done.charts.values()} == {
+        *("operator-subscription", "lws", "data-science-cluster", "openshift-gateway-class", "openshift-gateway"),
+    }
+    assert len(done.charts) == 7
 
 
 def test_a_second_run_and_a_check_of_it_change_nothing_and_send_no_write(openshift: Installed) -> None:
