@@ -35,6 +35,7 @@ class Installation:
     before         the audit log before the run
     early          what the installer had written when the run had shown its plan
     environment    variables of the process of every run
+    project        the checkout that runs
     """
 
     cluster: EmbeddedCluster
@@ -46,11 +47,12 @@ class Installation:
     arguments: tuple[str, ...]
     variables: dict[str, object]
     environment: Mapping[str, str] = field(default_factory=dict)
+    project: Project = Project()  # noqa: RUF009 - immutable
 
     def again(self, *arguments: str, variables: dict[str, object] | None = None) -> Run:
         """Runs site.yml once more, with more arguments or other variables."""
         together = {**self.variables, **(variables or {})}
-        return Project().play(
+        return self.project.play(
             *self.arguments,
             *arguments,
             cluster=self.cluster.paths.name,
@@ -157,11 +159,13 @@ def install_sample(
     inventory: str,
     folder: Path,
     environment: Mapping[str, str] | None = None,
+    project: Project = Project(),  # noqa: B008 - immutable
     **settings: object,
 ) -> Installation:
     """Installs a sample inventory as it is, but for where its files are and the given settings."""
     variables = on_embedded_cluster(cluster) | settings
-    return _install(cluster, ("-i", f"inventories/{inventory}", "site.yml"), variables, folder, environment or {})
+    arguments = ("-i", f"inventories/{inventory}", "site.yml")
+    return _install(cluster, arguments, variables, folder, environment or {}, project)
 
 
 def install_without_inventory(
@@ -184,20 +188,21 @@ def _install(
     variables: dict[str, object],
     folder: Path,
     environment: Mapping[str, str] = MappingProxyType({}),
+    project: Project = Project(),  # noqa: B008 - immutable
 ) -> Installation:
     before = AuditMark.now(cluster.paths.audit_log)
     with ProcessWatch() as watch:
         name = cluster.paths.name
-        with started(REPOSITORY, arguments, cluster=name, variables=variables, environment=environment) as playing:
+        with started(project.root, arguments, cluster=name, variables=variables, environment=environment) as playing:
             playing.wait_until_it_says(PLAN, 300)
             early = before.installer_writes()
             run = playing.finish(420)
     assert run.exit_code == 0, str(run)
     # The next run on any cluster writes its report to the same place.
     inventory = arguments[arguments.index("-i") + 1] if "-i" in arguments else "current"
-    written = REPOSITORY / "build" / Path(inventory).name
+    written = project.root / "build" / Path(inventory).name
     report = Path(shutil.copytree(written, folder / "report"))
-    return Installation(cluster, run, report, watch, before, early, arguments, variables, environment)
+    return Installation(cluster, run, report, watch, before, early, arguments, variables, environment, project)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
 from inference_platform.catalog import load
+from inference_platform.cluster.objects import STAMP
 from tests.scenarios.conftest import (
     INVENTORIES,
     Installation,
@@ -19,7 +22,9 @@ from tests.scenarios.conftest import (
     on_embedded_cluster,
 )
 from tests.scenarios.test_install_on_aws import DEPLOYMENTS, condition, deployments, model
+from tests.support import crd_mirror
 from tests.support.audit import AuditMark
+from tests.support.clusters import EmbeddedCluster
 from tests.support.playbook import Project
 from tests.support.rights import settings_of, written_without_asking
 from tests.support.values_files import upgrade_by_hand
@@ -34,7 +39,8 @@ class Target:
     engine           provider whose cloud manager runs; None: there is none, and the certificates are the installer's
     delegated        dependencies that the cloud manager brings
     load_balancer    whether the cluster gives addresses
-    mirror           registry that all images come from; no run then reaches anything but the cluster
+    mirror           registry that all images come from; no run then reaches anything but the cluster and the mirror's
+                     folder with CRD files
     """
 
     inventory: str
@@ -114,12 +120,23 @@ def installed(
     target: Target = request.param
     with start_cluster(target.inventory, target.flavour) as cluster:
         folder = tmp_path_factory.mktemp(target.inventory)
-        if target.inventoried:
+        if target.mirror:
+            made = install_from_mirror(cluster, target, folder)
+        elif target.inventoried:
             made = install_sample(cluster, target.inventory, folder, target.environment, **target.settings)
         else:
             models = INVENTORIES / target.inventory / "group_vars" / "all" / "30-models.yml"
             made = install_without_inventory(cluster, models, folder, target.environment, **target.settings)
         yield Installed(target, made)
+
+
+def install_from_mirror(cluster: EmbeddedCluster, target: Target, folder: Path) -> Installation:
+    """Installs with CRD files by platform_crd_mirror; the lock has those of the embedded cluster."""
+    project = Project.copy_to(folder / "project")
+    settings = settings_of(target.inventory) | target.settings
+    crds = crd_mirror.fill(project, settings, cluster.tools / "crds", folder / "mirror")
+    given = crds | target.settings
+    return install_sample(cluster, target.inventory, folder, target.environment, project, **given)
 
 
 def test_cluster_context_and_plan_are_shown_before_the_first_write(installed: Installed) -> None:
@@ -197,10 +214,20 @@ def test_without_internet_every_pod_runs_an_image_of_the_mirror(installed: Insta
 
 
 @WITHOUT_INTERNET
+def test_without_internet_the_crd_files_come_from_the_mirror(installed: Installed) -> None:
+    mirror = urlsplit(str(installed.installation.variables["platform_crd_mirror"])).path
+    files = {hashlib.sha256(path.read_bytes()).hexdigest() for path in Path(mirror).rglob("*") if path.is_file()}
+    crds = installed.installation.cluster.objects("customresourcedefinitions")
+    stamps = {item["metadata"].get("annotations", {}).get(STAMP) for item in crds} - {None}
+    assert stamps == files
+
+
+@WITHOUT_INTERNET
 def test_without_internet_a_run_that_needs_something_from_there_says_what(installed: Installed, tmp_path: Path) -> None:
-    """The control: here the way out is closed indeed."""
-    variables: dict[str, object] = {"crd_directory": "", "platform_crd_cache": str(tmp_path)}
-    run = installed.installation.again("--tags", "validate", variables=variables)
+    """The control: here the way out is closed indeed. The lock of the repository asks for other CRD files."""
+    variables: dict[str, object] = {"platform_crd_mirror": "", "platform_crd_cache": str(tmp_path)}
+    made = replace(installed.installation, project=Project())
+    run = made.again("--tags", "validate", variables=variables)
     assert run.exit_code == 2, run.output
     assert "could not be had: https://raw.githubusercontent.com/" in run.text
     assert "set `crd_directory` to a folder with the files" in run.text
@@ -209,14 +236,13 @@ def test_without_internet_a_run_that_needs_something_from_there_says_what(instal
 def test_a_run_without_an_inventory_names_the_cluster_finds_the_provider_and_changes_nothing(
     installed: Installed,
 ) -> None:
-    cluster = installed.installation.cluster
-    variables = on_embedded_cluster(cluster)
+    made, cluster = installed.installation, installed.installation.cluster
+    variables = on_embedded_cluster(cluster) | made.variables
     environment = installed.target.environment | {
         "KUBECONFIG": str(variables.pop("kubeconfig")),
         "REGISTRY_AUTH_FILE": str(variables.pop("pull_secret_file")),
     }
-    variables |= installed.target.settings
-    run = Project().play("site.yml", variables=variables, environment=environment)
+    run = made.project.play("site.yml", variables=variables, environment=environment)
     assert (run.exit_code, run.recap["changed"]) == (0, 0), run.output
     (entry,) = json.loads(cluster.do("config", "view", "--minify", "--output", "json"))["clusters"]
     plan = run.output.index(f"Platform   release {installed.target.release}")
