@@ -282,6 +282,14 @@ def test_what_nodes_can_be_started_for_is_a_warning_with_the_machines() -> None:
     )
 
 
+def test_pods_without_room_may_wait_for_nodes_to_be_started() -> None:
+    wanted = service(gpus=8, replicas=2)
+    known = {"objects": [wanted], "startable": startable("L4", 8, wanted), "starter": "Karpenter"}
+    (finding,) = check([model(count=8, replicas=2)], [node("a", 8)], [], GPU, **known).findings
+    assert (finding.code, finding.severity) == ("IP-CAP-002", "warning")
+    assert finding.remedy.endswith("Or wait for Karpenter to start nodes, if it may start such nodes.")
+
+
 def test_where_nothing_starts_nodes_the_remedy_names_the_setting_that_says_otherwise() -> None:
     (finding,) = check([model(count=8)], [], [], GPU, objects=[service(gpus=8)]).findings
     assert (finding.code, finding.severity) == ("IP-CAP-001", "error")

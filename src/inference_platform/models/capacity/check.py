@@ -160,6 +160,8 @@ class _Writer:
             if answer.stop:
                 names = " and ".join("/".join(key) for key in answer.stop)
                 remedy = f"It fits when {names} is stopped; or lower replicas, or add nodes."
+            if self._startable is not None and self._startable.takes((model.namespace, model.name), item.pods.role):
+                remedy += f" Or wait for {self._starter} to start nodes, if it may start such nodes."
             yield Finding(
                 NOT_ENOUGH_FREE,
                 WARNING,
