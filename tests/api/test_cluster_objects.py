@@ -9,13 +9,15 @@ from typing import Any
 
 import pytest
 
-from inference_platform.cluster import crds, errors, gate, secrets
+from inference_platform.cluster import crds, errors, gate, secrets, survey
 from inference_platform.cluster.apply import apply, prune, summary
 from inference_platform.cluster.client import Cluster
 from inference_platform.cluster.objects import Object, Ref
 from inference_platform.models import RenderResult
-from inference_platform.preflight import examine
+from inference_platform.preflight import data, examine
+from inference_platform.preflight.snapshot import Snapshot
 from tests.support.clusters import EmbeddedCluster
+from tests.support.rights import asked_for, settings_of
 
 pytestmark = pytest.mark.cluster
 
@@ -266,6 +268,48 @@ def test_an_administrator_passes_preflight_and_a_stranger_does_not(
     result = apply(other, [secret()])
     assert "is forbidden" in str(result.errors[0])
     assert "cluster-admin" in str(result.errors[0])
+
+
+def test_a_right_in_the_namespaces_of_the_plan_will_do(cluster: Cluster, embedded_cluster: EmbeddedCluster) -> None:
+    rbac, role = "rbac.authorization.k8s.io", "ClusterRole"
+    user = {"kind": "ServiceAccount", "name": "tenant", "namespace": SPACE}
+    binding = {
+        "apiVersion": f"{rbac}/v1",
+        "kind": "RoleBinding",
+        "metadata": {"name": "tenant", "namespace": SPACE},
+        "roleRef": {"apiGroup": rbac, "kind": role, "name": "cluster-admin"},
+        "subjects": [user],
+    }
+    account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "tenant", "namespace": SPACE}}
+    assert not apply(cluster, [account, binding]).errors
+    path = f"/api/v1/namespaces/{SPACE}/serviceaccounts/tenant/token"
+    token = cluster.request("POST", path, body={"spec": {}}, subject="get a token")["status"]["token"]
+    tenant, seen = as_user(embedded_cluster, {"token": token}), Snapshot()
+    deployment, claim = ("apps", "deployments", "create"), ("", "services", "create")
+    listing, namespace = ("", "secrets", "list"), ("", "namespaces", "create")
+    homes = {("apps", "deployments"): [SPACE], ("", "services"): [SPACE, "kube-system"], ("", "secrets"): [SPACE]}
+    survey.ask_for_rights(tenant, seen, [deployment, claim, listing, namespace], homes)
+    assert seen.denied == {claim: ("kube-system",), listing: (), namespace: ()}
+
+
+def test_the_catalogue_knows_what_is_in_namespaces(cluster: Cluster, embedded_cluster: EmbeddedCluster) -> None:
+    rules = data.load()["rights"]["namespaced"]
+    said = {(group, name) for group, names in rules.items() for name in names}
+    files = (json.loads(path.read_text())["spec"] for path in (embedded_cluster.tools / "crds").glob("*/*.json"))
+    scopes = {(spec["group"], spec["names"]["plural"]): spec["scope"] == "Namespaced" for spec in files}
+    for document in ("/api", "/apis"):
+        accept = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
+        found = cluster.request("GET", document, accept=accept, subject="discovery")
+        for group in found["items"]:
+            for item in group["versions"][0]["resources"]:
+                scopes[group["metadata"].get("name", ""), item["resource"]] = item["scope"] == "Namespaced"
+    asked = {
+        (group, resource)
+        for inventory in ("eks", "aks", "gke", "generic", "openshift")
+        for group, resource, _ in asked_for(settings_of(inventory))
+    }
+    assert asked <= scopes.keys()
+    assert {key for key in asked | said if scopes[key]} == said & (asked | said)
 
 
 def test_a_bad_token_is_rejected_and_not_shown(embedded_cluster: EmbeddedCluster) -> None:

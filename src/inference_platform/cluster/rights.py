@@ -31,6 +31,7 @@ _RBAC = "rbac.authorization.k8s.io"
 _OF_RBAC_FILE = {(_RBAC, kind) for kind in ("ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding")}
 _CRD = ("apiextensions.k8s.io", "CustomResourceDefinition")
 _NAMESPACE = ("", "Namespace")
+_OF_OLM = [("operators.coreos.com", kind) for kind in ("InstallPlan", "OperatorGroup", "Subscription")]
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,31 @@ def needed(
         if is_for_us and (rule.get("layer") in ours or rule.get("with") in names):
             found.update(_rights(_kind_of(rule), rule["verbs"]))
     return sorted(found)
+
+
+def homes(
+    plan: Mapping[str, Any], models: Iterable[Mapping[str, Any]], rules: Mapping[str, Any], charts: Path = CHARTS
+) -> dict[tuple[str, str], set[str]]:
+    """(group, resource) of what is in namespaces -> those in which a run has it.  Arguments as for `needed`."""
+    every = {*plan["namespaces"].values()}
+    objects = [*models, *plan["capacity"]]
+    objects += [check["object"] for gate in plan["gates"].values() for check in gate if "object" in check]
+    places = [(_kind_of(item), item["metadata"].get("namespace", "")) for item in objects]
+    every |= {space for _, space in places if space}
+    for layer in plan["layers"]:
+        if layer["operator"]:
+            places += [(kind, plan["operators"][layer["operator"]]["namespace"]) for kind in _OF_OLM]
+        for release in layer["releases"]:
+            of_others = [_kind_of(item) for item in rules["published"]] if release["published"] else ()
+            kinds = of_others or kinds_of_chart(charts / release["chart"], plan)
+            places += [(kind, release["namespace"]) for kind in kinds]
+    places += [((_RBAC, "RoleBinding"), space) for space, _ in bindings_elsewhere(plan, charts)]
+    found = {(group, name): set[str]() for group, names in rules["namespaced"].items() for name in names}
+    for (group, kind), space in places:
+        if space and (group, resource_of(kind)) in found:
+            found[group, resource_of(kind)].add(space)
+    # Helm's records and pull secrets.
+    return {key: every if key == ("", "secrets") else spaces or every for key, spaces in found.items()}
 
 
 def written_by(

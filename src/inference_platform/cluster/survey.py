@@ -195,14 +195,28 @@ def _model_of(pod: Object) -> tuple[str, str] | None:
 # ---- rights -----------------------------------------------------------------------------------------------
 
 
-def ask_for_rights(cluster: Cluster, seen: Snapshot, rights: Iterable[Right]) -> None:
-    """Notes which rights the user lacks, and whether that to the Lease; one question when he is a cluster-admin."""
+def ask_for_rights(
+    cluster: Cluster, seen: Snapshot, rights: Iterable[Right], homes: Mapping[tuple[str, str], Iterable[str]] = {}
+) -> None:
+    """Notes which rights the user lacks, and whether that to the Lease; one question when he is a cluster-admin.
+
+    homes  (group, resource) -> the namespaces in which a right will do; what is listed is listed everywhere
+    """
     wanted = list(rights)
     if not wanted or _may(cluster, ("*", "*", "*")):
         return
     with ThreadPoolExecutor(max_workers=cluster.workers) as pool:
         allowed = pool.map(lambda right: _may(cluster, right), wanted)
-        seen.denied += [right for right, yes in zip(wanted, allowed, strict=True) if not yes]
+        lacking = [right for right, yes in zip(wanted, allowed, strict=True) if not yes]
+        seen.denied |= dict.fromkeys(lacking, ())
+        places = [(r, space) for r in lacking if r[2] != "list" for space in sorted(homes.get(r[:2], ()))]
+        there = list(zip(places, pool.map(lambda place: _may(cluster, *place), places), strict=True))
+        for right in {right for right, _ in places}:
+            no = tuple(space for (asked, space), yes in there if asked == right and not yes)
+            if no:
+                seen.denied[right] = no
+            else:
+                del seen.denied[right]
         group = run_lock.API.partition("/")[0]
         of_lease = pool.map(lambda verb: _may(cluster, (group, "leases", verb), run_lock.NAMESPACE), run_lock.VERBS)
         seen.denied_lease += [verb for verb, yes in zip(run_lock.VERBS, of_lease, strict=True) if not yes]

@@ -168,18 +168,39 @@ RIGHTS, LEASE, ADMISSION = "IP-PRE-004", "IP-PRE-009", "IP-PRE-030"
 
 @check(RIGHTS, "The user may make everything that the plan makes")
 def missing_rights(scene: Scene) -> Iterator[Objection]:
-    if scene.seen.denied:
-        verbs: dict[str, list[str]] = {}
-        for group, resource, verb in scene.seen.denied:
-            verbs.setdefault(f"{resource}{f'.{group}' if group else ''}", []).append(verb)
-        texts = [f"{'/'.join(names)} {resource}" for resource, names in verbs.items()]
+    """Whoever holds all rights of a role himself may make it without escalate and bind; only the server can tell."""
+    denied = scene.seen.denied
+    found = f"no right to {_in_words(denied)}"
+    if any(verb not in _GIVING for _, _, verb in denied):
         yield Objection(
             scene.seen.access,
             "the right to install (cluster-admin)",
-            f"no right to {', '.join(texts)}",
+            found,
             "Use a context with cluster-admin, or have it granted: `kubectl create clusterrolebinding NAME "
             "--clusterrole cluster-admin --user USER`.",
         )
+    elif denied:
+        yield Objection(
+            scene.seen.access,
+            "the right to make roles with rights of others",
+            found,
+            "Go on if you hold all rights that the roles of operators have: the API server refuses a role with others.",
+            WARNING,
+        )
+
+
+_GIVING = ("escalate", "bind")
+
+
+def _in_words(denied: Mapping[tuple[str, str, str], Sequence[str]]) -> str:
+    """ "get/create deployments.apps in istio-system, create namespaces"."""
+    verbs: dict[tuple[str, Sequence[str]], list[str]] = {}
+    for (group, resource, verb), spaces in denied.items():
+        verbs.setdefault((f"{resource}{f'.{group}' if group else ''}", spaces), []).append(verb)
+    return ", ".join(
+        f"{'/'.join(names)} {resource}{f' in {listed(spaces)}' if spaces else ''}"
+        for (resource, spaces), names in verbs.items()
+    )
 
 
 @check(LEASE, "Two runs cannot change the cluster at the same time", severity=WARNING)

@@ -254,7 +254,9 @@ def _ask_what_the_run_may(cluster: Cluster, scene: Scene, *, asks_all: bool) -> 
         return
     whole = scene.laid == replace(scene, layers=None).laid
     part, models = (plan, scene.models) if whole else (_part_of(plan, scene.laid), ())
-    survey.ask_for_rights(cluster, seen, rights.needed(part, models, scene.data["rights"]))
+    rules = scene.data["rights"]
+    homes = rights.homes(part, models, rules)
+    survey.ask_for_rights(cluster, seen, rights.needed(part, models, rules), homes)
     if asks_all or not _is_laid(plan, seen):
         _try(cluster, scene)
     else:

@@ -38,7 +38,7 @@ class Snapshot:
     unseen    parts that the user may not read -> the server's words
     unlisted  the resources of these parts, as kubectl names them
     backends  (namespace, name) of Services behind webhooks -> what is wrong with them, "" when nothing is
-    denied    rights (group, resource, verb) that the user lacks
+    denied    rights (group, resource, verb) that the user lacks -> the namespaces where, none for everywhere
     denied_lease  verbs that the user lacks on the Lease of a run
     refusals  dry runs that were not admitted
     dropped   CRD -> versions in which objects are stored and which the CRD of the plan no longer has
@@ -56,7 +56,7 @@ class Snapshot:
     unseen: dict[str, str] = field(default_factory=dict)
     unlisted: dict[str, set[str]] = field(default_factory=dict)
     backends: dict[tuple[str, str], str] = field(default_factory=dict)
-    denied: list[tuple[str, str, str]] = field(default_factory=list)
+    denied: dict[tuple[str, str, str], tuple[str, ...]] = field(default_factory=dict)
     denied_lease: list[str] = field(default_factory=list)
     refusals: list[Refusal] = field(default_factory=list)
     dropped: dict[str, list[str]] = field(default_factory=dict)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from inference_platform.cluster import rights
+from inference_platform.models import render
 from inference_platform.platform import resolve
 from inference_platform.preflight import data
 from tests.support.rights import asked_for, settings_of
@@ -55,6 +56,20 @@ def test_quotas_priorities_and_node_pools_are_asked_for_when_the_inventory_has_t
     with_them = asked_for(settings | {"node_pools": pools, "namespace_quotas": quotas})
     assert [verbs(without, *item) for item in resources] == [set()] * 3
     assert [verbs(with_them, *item) for item in resources] == [WRITE | {"delete"}] * 3
+
+
+@pytest.mark.parametrize("inventory", SAMPLES)
+def test_what_is_in_namespaces_is_asked_for_in_those_of_the_plan(inventory: str) -> None:
+    settings = settings_of(inventory)
+    plan = resolve(settings).to_dict()
+    models = render(settings["models"], settings.get("model_defaults") or {}, plan).objects
+    homes = rights.homes(plan, models, RULES)
+    spaces = {*plan["namespaces"].values(), *(item["metadata"].get("namespace") for item in models)}
+    assert homes["serving.kserve.io", "llminferenceservices"] >= {"models"}
+    assert homes["", "secrets"] >= spaces - {None}
+    assert set.union(*homes.values()) <= spaces | {"kube-system"}
+    if inventory != "openshift":
+        assert homes["apps", "deployments"] < homes["", "secrets"]
 
 
 def test_bindings_outside_of_the_platform_are_known() -> None:

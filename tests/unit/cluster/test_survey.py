@@ -74,14 +74,14 @@ def answer_reviews(api: FakeApi, *answers: bool) -> None:
 def test_a_cluster_admin_is_asked_once(api: FakeApi, cluster: Cluster) -> None:
     seen = Snapshot()
     survey.ask_for_rights(cluster, seen, [NAMESPACE, DEPLOYMENT])
-    assert (seen.denied, len(api.requests)) == ([], 1)
+    assert (seen.denied, len(api.requests)) == ({}, 1)
 
 
 def test_missing_rights_are_noted_together(api: FakeApi, cluster: Cluster) -> None:
     answer_reviews(api, False, False, False)
     seen = Snapshot()
     survey.ask_for_rights(cluster, seen, [NAMESPACE, DEPLOYMENT])
-    assert seen.denied == [NAMESPACE, DEPLOYMENT]
+    assert seen.denied == {NAMESPACE: (), DEPLOYMENT: ()}
 
 
 def test_the_right_to_the_lease_is_asked_for_in_its_namespace_and_noted_apart(api: FakeApi, cluster: Cluster) -> None:
@@ -92,7 +92,7 @@ def test_the_right_to_the_lease_is_asked_for_in_its_namespace_and_noted_apart(ap
     assert {(item["group"], item["resource"], item["namespace"]) for item in asked} == {
         ("coordination.k8s.io", "leases", "kube-system")
     }
-    assert seen.denied == []
+    assert seen.denied == {}
     assert seen.denied_lease == ["get", "create", "update", "delete"]
 
 

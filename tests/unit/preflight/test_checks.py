@@ -214,7 +214,21 @@ def test_on_openshift_what_our_subscriptions_and_openshift_brought_is_no_obstacl
 
 @case("IP-PRE-004")
 def a_right_is_missing(world: World) -> None:
-    world.seen.denied.append(("apps", "deployments", "create"))
+    world.seen.denied["apps", "deployments", "create"] = ()
+
+
+@case("IP-PRE-004", "warning")
+def rights_that_the_user_may_not_give_unless_he_has_them(world: World) -> None:
+    world.seen.denied["rbac.authorization.k8s.io", "clusterroles", "escalate"] = ()
+
+
+def test_missing_rights_are_told_with_their_namespaces() -> None:
+    world = World()
+    for verb in ("get", "create"):
+        world.seen.denied["apps", "deployments", verb] = ("istio-system",)
+    world.seen.denied["", "namespaces", "create"] = ()
+    (finding,) = world.findings()
+    assert finding.found == "no right to get/create deployments.apps in istio-system, create namespaces"
 
 
 @case("IP-PRE-009", "warning")
