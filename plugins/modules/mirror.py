@@ -10,6 +10,7 @@ version_added: 0.1.0
 description:
   - Lists every image, CRD file and chart of the plan and its models, and the weights that the site must provide, as
     a table, as JSON, and as plain text for programs that copy images.
+  - With a mirror also what tells the nodes of it; files for containerd and CRI-O, or a mirror set for OpenShift.
   - With O(copy=true) images are copied with skopeo or crane, and CRD files are downloaded and verified.
   - Needs no cluster.
 options:

@@ -31,7 +31,7 @@ def check_mirror(needs: Needs, report: Reporter) -> Iterator[Finding]:
             f"{len(kept)} images of {_some(registries)}, which the cloud manager or charts of others name, for "
             f"{_some(users)}",
             "Send the nodes to the mirror, with certs.d/ (containerd) or registries.conf (CRI-O) of "
-            "playbooks/mirror.yml; docs/air-gap.md. Nothing to do where they are.",
+            "playbooks/mirror.yml; docs/air-gap.md. Nothing to do where they know it.",
         )
     if needs.data:
         yield report.warning(
