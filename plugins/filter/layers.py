@@ -21,9 +21,20 @@ def selected_layers(
     ]
 
 
+#: Layers to which this installer adds something when they are somebody else's.
+_ADDED_TO = frozenset({"inference_gateway"})
+
+
 def layer_step(layer: Mapping[str, Any], run_tags: Iterable[str] = ()) -> str:
-    """The tasks file of a layer: verify where somebody else lays it or only gates are wanted, else install."""
-    return "install" if layer["ownership"] == "managed" and not _wants_gates_only(set(run_tags)) else "verify"
+    """The tasks file of a layer: install, external or verify.
+
+    External is for what this installer adds to a layer that somebody else lays; where it adds nothing, and where only
+    gates are wanted, it is verify.
+    """
+    managed = layer["ownership"] == "managed"
+    if _wants_gates_only(set(run_tags)) or not (managed or layer["name"] in _ADDED_TO):
+        return "verify"
+    return "install" if managed else "external"
 
 
 def laid_layers(

@@ -6,6 +6,7 @@ One cluster without a cloud manager for all of it: the tests follow each other, 
 from __future__ import annotations
 
 import base64
+import datetime
 import json
 import threading
 from collections.abc import Iterator
@@ -16,6 +17,9 @@ from typing import Any
 import pytest
 import urllib3
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from inference_platform.cluster.front import Front
 from inference_platform.cluster.trust import pem, signed_any
@@ -56,7 +60,23 @@ kind: Issuer
 metadata: {name: corporate, namespace: cert-manager}
 spec: {ca: {secretName: corporate}}
 """
-#: A Gateway of the user's with what docs/gateway.md asks of its pods, but for the copies of Secret and bundle.
+#: Another authority of the company, for what clients see.
+PUBLIC = """
+apiVersion: cert-manager.io/v1
+kind: Certificate
+metadata: {name: public, namespace: cert-manager}
+spec:
+  isCA: true
+  commonName: public root
+  secretName: public
+  issuerRef: {kind: ClusterIssuer, name: corporate-root}
+---
+apiVersion: cert-manager.io/v1
+kind: ClusterIssuer
+metadata: {name: public}
+spec: {ca: {secretName: public}}
+"""
+#: A Gateway of the user's with what docs/gateway.md asks of its pods.
 OWN_GATEWAY = """
 apiVersion: v1
 kind: ConfigMap
@@ -202,12 +222,34 @@ def test_other_labels_for_the_gateways_namespaces_cut_nothing_off(platform: Plat
     assert (again.exit_code, again.recap["changed"]) == (0, 0), again.output
 
 
+def test_the_certificate_may_be_of_an_issuer_that_the_company_made(platform: Platform) -> None:
+    platform.cluster.do("apply", "--filename", "-", stdin=PUBLIC)
+    wait_for("the issuer", lambda: is_ready(platform.cluster, "clusterissuer", "public", "default"), 180)
+    run = platform.again("--tags", "inference_gateway", gateway=with_https(issuer={"name": "public"}))
+    assert run.exit_code == 0, str(run)
+    root = platform.secret("public", "cert-manager", "tls.crt")
+    wait_for("an answer that the issuer's root verifies", lambda: answers(platform.front(root)), 120)
+    assert not answers(platform.front(platform.secret("corporate", "cert-manager", "tls.crt")))
+
+
+def test_the_certificate_may_be_in_a_secret_that_the_company_fills(platform: Platform) -> None:
+    certificate, key = own_certificate()
+    data = {"tls.crt": certificate, "tls.key": key}
+    secret = {"apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/tls", "stringData": data}
+    secret["metadata"] = {"name": "my-certificate", "namespace": APPS}
+    platform.cluster.do("apply", "--filename", "-", stdin=json.dumps(secret))
+    settings = with_https(secret="my-certificate")
+    run = platform.again("--tags", "inference_gateway", gateway=settings)
+    assert run.exit_code == 0, str(run)
+    wait_for("an answer with that certificate", lambda: answers(platform.front(certificate)), 120)
+    again = platform.again("--tags", "inference_gateway", gateway=settings)
+    assert (again.exit_code, again.recap["changed"]) == (0, 0), again.output
+    kept = platform.secret("my-certificate", APPS, "tls.crt")
+    assert kept == certificate, "the user's Secret stays as it is"
+
+
 def test_a_gateway_of_ones_own_must_admit_the_models(platform: Platform) -> None:
     platform.cluster.do("create", "namespace", "edge")
-    for kind, name in (("secret", "rhai-pull-secret"), ("configmap", "rhai-ca-bundle")):
-        copied = platform.cluster.get(kind, name, APPS)
-        copied["metadata"] = {"name": name, "namespace": "edge"}
-        platform.cluster.do("apply", "--filename", "-", stdin=json.dumps(copied))
     platform.cluster.do("apply", "--filename", "-", stdin=OWN_GATEWAY)
     mark_before = platform.cluster.get("llminferenceservice", "qwen-basic", "models")["metadata"]["generation"]
     run = platform.again(gateway={"external": {"name": "front", "namespace": "edge"}})
@@ -230,6 +272,21 @@ def test_models_answer_through_a_gateway_of_ones_own_and_the_platforms_stays(pla
     assert (again.exit_code, again.recap["changed"]) == (0, 0), again.output
 
 
+def test_a_gateway_of_ones_own_is_told_of_a_changed_authority(platform: Platform) -> None:
+    """Bundle and pull secret in its namespace came from the runs above: nobody copied them."""
+    own = {"external": {"name": "front", "namespace": "edge"}, "namespace_labels": {"edge": "allowed"}}
+    old = platform.secret("rhai-ca", "cert-manager", "tls.crt")
+    renew_authority(platform.cluster)
+    wait_for("a new authority", lambda: platform.secret("rhai-ca", "cert-manager", "tls.crt") not in ("", old), 180)
+    run = platform.again("--tags", "inference_gateway", gateway=own)
+    assert (run.exit_code, run.recap["changed"]) == (0, 1), run.output
+    assert "Restart the pods of Gateway edge/front" in run.text
+    text = platform.cluster.get("configmap", "rhai-ca-bundle", "edge")["data"]["ca.crt"]
+    new = platform.secret("rhai-ca", "cert-manager", "tls.crt")
+    found = [pem(item) for item in x509.load_pem_x509_certificates(text.encode())]
+    assert found[1:] == [first_of(new), first_of(old)]
+
+
 # ---- asking -----------------------------------------------------------------------------------------------
 
 
@@ -241,6 +298,14 @@ def ask(front: Front) -> urllib3.BaseHTTPResponse:
         return http.request(
             "POST", url, body=body, headers={"Content-Type": "application/json"}, retries=False, timeout=60
         )
+
+
+def answers(front: Front) -> bool:
+    """Whether a completion is answered, and its certificate verified."""
+    try:
+        return ask(front).status == 200
+    except urllib3.exceptions.HTTPError:
+        return False
 
 
 @dataclass
@@ -277,7 +342,33 @@ def asking(front: Front, pause: float = 0.5) -> Iterator[Load]:
         thread.join(90)
 
 
+def with_https(**settings: Any) -> dict[str, Any]:
+    """The gateway's settings with others for HTTPS."""
+    return {**SETTINGS["gateway"], "https": {**SETTINGS["gateway"]["https"], **settings}}
+
+
 # ---- certificates -----------------------------------------------------------------------------------------
+
+
+def own_certificate() -> tuple[str, str]:
+    """A certificate for the name that clients ask, which signed itself, and its key; both PEM."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, NAME)])
+    now = datetime.datetime.now(datetime.UTC)
+    builder = x509.CertificateBuilder(
+        issuer_name=name,
+        subject_name=name,
+        public_key=key.public_key(),
+        serial_number=x509.random_serial_number(),
+        not_valid_before=now - datetime.timedelta(hours=1),
+        not_valid_after=now + datetime.timedelta(days=1),
+    )
+    builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName(NAME)]), critical=False)
+    # Clients take it as its own authority.
+    builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+    form = serialization.PrivateFormat.PKCS8
+    text = key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption())
+    return pem(builder.sign(key, hashes.SHA256())) + "\n", text.decode()
 
 
 def renew_authority(cluster: EmbeddedCluster) -> None:

@@ -55,10 +55,11 @@ def needed(
     found = {right for kind in written.kinds for right in _rights(kind, rules["written"])}
     found |= {right for kind in written.removed for right in _rights(kind, rules["removed"])}
     ours = {layer["name"] for layer in plan["layers"] if layer["ownership"] == "managed"}
+    theirs = {layer["name"] for layer in plan["layers"] if layer["ownership"] == "external"}
     names = {kind for _, kind in written.kinds}
     for rule in rules["others"]:
         is_for_us = rule.get("distribution", plan["distribution"]) == plan["distribution"]
-        if is_for_us and (rule.get("layer") in ours or rule.get("with") in names):
+        if is_for_us and (rule.get("layer") in ours or rule.get("external") in theirs or rule.get("with") in names):
             found.update(_rights(_kind_of(rule), rule["verbs"]))
     return sorted(found)
 

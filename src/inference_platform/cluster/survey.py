@@ -84,6 +84,7 @@ READS_ON_REQUEST: tuple[Read, ...] = (
     Read("issuers", "cert-manager.io/v1", "ClusterIssuer"),
     Read("issuers", "cert-manager.io/v1", "Issuer"),
     Read("priority_classes", "scheduling.k8s.io/v1", "PriorityClass"),
+    Read("authorities", "cert-manager.io/v1", "Certificate", field_selector="metadata.name=rhai-ca"),
     Read(
         OWN_RELEASES,
         "v1",

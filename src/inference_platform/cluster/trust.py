@@ -78,6 +78,11 @@ def authorities(secret: Object | None, source: Source) -> list[x509.Certificate]
     return found + others(own, found)
 
 
+def includes(there: str, needed: str) -> bool:
+    """Whether a bundle (PEM) has the key of every certificate of another."""
+    return not others(_read(needed), _read(there))
+
+
 def others(certificates: Iterable[x509.Certificate], known: Iterable[x509.Certificate]) -> list[x509.Certificate]:
     """Those whose key none of the known ones has: a renewed certificate of the same key proves the same."""
     keys = {_key(item) for item in known}

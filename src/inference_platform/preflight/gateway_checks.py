@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta
 from typing import Any
 
 from inference_platform.cluster.objects import Object
@@ -12,15 +13,21 @@ from inference_platform.platform.gateway import BY_ISSUER, EXTERNAL, PLATFORM_IS
 from inference_platform.preflight.registry import Objection, Scene, check
 from inference_platform.preflight.snapshot import dig, labels_of, place
 
-GATEWAYS, ISSUERS = "gateways", "issuers"
+GATEWAYS, ISSUERS, AUTHORITIES = "gateways", "issuers", "authorities"
+#: The platform asks for an authority of a hundred years. One of fewer than these is renewed in the platform's life.
+_LASTING_YEARS = 10
 _CERT_MANAGER_CRD = "certificates.cert-manager.io"
 _GATEWAY_CRD = "gateways.gateway.networking.k8s.io"
 
 
 def parts_for(plan: Mapping[str, Any]) -> set[str]:
     """The parts of the snapshot that the checks here need for a plan: nothing is read that nobody asked for."""
-    wanted = {GATEWAYS} if plan["gateway"]["ownership"] == EXTERNAL else set()
-    return wanted | ({ISSUERS} if list(_issuers(plan)) else set())
+    paths = {path for path, *_ in _issuers(plan)}
+    return {
+        *({GATEWAYS} if plan["gateway"]["ownership"] == EXTERNAL else ()),
+        *({ISSUERS} if paths else ()),
+        *({AUTHORITIES} if _AUTHORITY in paths else ()),
+    }
 
 
 @check("IP-PRE-070", "The Gateway of one's own is there and takes the routes of the models", reads=[GATEWAYS, "crds"])
@@ -86,6 +93,32 @@ def issuers(scene: Scene) -> Iterator[Objection]:
         yield from (_of_authority if path == _AUTHORITY else _of_gateway)(scene, issuer)
 
 
+_OF_HTTP01 = 80
+
+
+@check("IP-PRE-072", "The authority below an issuer of one's own lasts", reads=[AUTHORITIES], severity=WARNING)
+def authority(scene: Scene) -> Iterator[Objection]:
+    """cert-manager renews one that ends, with another key, and nobody but a run brings that to the gateway."""
+    for item in scene.seen.of(AUTHORITIES):
+        times = dig(item, "status", default={})
+        ours = item["metadata"]["namespace"] == scene.plan["namespaces"]["cert_manager"]
+        if not ours or "notAfter" not in times or _years(times["notBefore"], times["notAfter"]) >= _LASTING_YEARS:
+            continue
+        renewed = times.get("renewalTime", times["notAfter"])
+        yield Objection(
+            place(item),
+            f"an authority that lasts {_LASTING_YEARS} years or more",
+            f"one that ends {times['notAfter']}; cert-manager makes another, with a new key, on {renewed}",
+            "Have the issuer allow a longer one. Or renew it yourself before that day and run site.yml at once: until "
+            "then requests to models fail whose certificate the new one has signed (docs/gateway.md).",
+        )
+
+
+def _years(begin: str, end: str) -> float:
+    """The time between two stamps of Kubernetes, in years."""
+    return (datetime.fromisoformat(end) - datetime.fromisoformat(begin)) / timedelta(days=365)
+
+
 _AUTHORITY, _GATEWAY = "certificate_authority.issuer", "gateway.https.issuer"
 
 
@@ -139,7 +172,18 @@ def _of_gateway(scene: Scene, issuer: Object) -> Iterator[Objection]:
         )
     wildcards = [name for name in scene.plan["gateway"]["https"]["hostnames"] if name.startswith("*.")]
     solvers = dig(spec, "acme", "solvers", default=[])
-    if wildcards and "acme" in spec and not any("dns01" in item for item in solvers):
+    http = scene.plan["gateway"]["http"]
+    by_http = "acme" in spec and not any("dns01" in item for item in solvers)
+    if by_http and not (http["enabled"] and http["port"] == _OF_HTTP01):
+        yield Objection(
+            place(issuer),
+            f"a plain HTTP listener on port {_OF_HTTP01}, where ACME asks for http01",
+            f"port {http['port']}" if http["enabled"] else "none",
+            "Enable gateway.http with that port, or add a dns01 solver to the issuer. (If something in front of the "
+            "gateway leads there, nothing is wrong.)",
+            WARNING,
+        )
+    if wildcards and by_http:
         yield Objection(
             place(issuer),
             f"a dns01 solver for {', '.join(wildcards)}",

@@ -66,6 +66,11 @@ def test_a_layer_of_others_only_runs_its_gate(ownership: str, tags: list[str], s
     assert layer_step({"name": "sail", "ownership": ownership}, tags) == step
 
 
+@pytest.mark.parametrize(("tags", "step"), [(["all"], "external"), (["verify"], "verify")])
+def test_a_gateway_of_the_users_is_supplied(tags: list[str], step: str) -> None:
+    assert layer_step({"name": "inference_gateway", "ownership": "external"}, tags) == step
+
+
 def test_namespaces_carry_the_labels_of_the_platform() -> None:
     labels = namespace_object("istio-system", "namespaces")["metadata"]["labels"]
     assert labels["app.kubernetes.io/managed-by"] == "inference-platform"

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible_collections.inference.platform.plugins.filter.layers import layer_step
 
 from inference_platform.paths import CATALOG, ROLES
 
@@ -28,6 +29,7 @@ def test_every_layer_has_a_role_of_the_same_shape(layer: str) -> None:
     wanted = {
         *("README.md", "defaults/main.yml", "vars/main.yml", "meta/argument_specs.yml", "meta/main.yml"),
         *("tasks/main.yml", "tasks/install.yml", "tasks/verify.yml"),
+        *(["tasks/external.yml"] if layer_step({"name": layer, "ownership": "external"}) == "external" else []),
     }
     found = {str(path.relative_to(ROLES / layer)) for path in (ROLES / layer).rglob("*") if path.is_file()}
     assert found == wanted

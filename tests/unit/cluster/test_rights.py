@@ -45,6 +45,12 @@ def test_on_openshift_what_olm_and_the_platform_operator_read_is_asked_for_and_n
     assert verbs(asked, "apiextensions.k8s.io", "customresourcedefinitions") == set()
 
 
+def test_the_bundle_for_a_gateway_of_the_users_is_asked_for() -> None:
+    settings = settings_of("generic")
+    own = settings | {"gateway": {"external": {"name": "front", "namespace": "edge"}}}
+    assert verbs(asked_for(own), "", "configmaps") == WRITE
+
+
 def test_quotas_priorities_and_node_pools_are_asked_for_when_the_inventory_has_them() -> None:
     resources = (
         ("", "resourcequotas"), ("scheduling.k8s.io", "priorityclasses"), ("karpenter.sh", "nodepools"),

@@ -849,6 +849,53 @@ def an_authority_from_acme(world: World) -> None:
     world.add("issuers", issuer(acme={}))
 
 
+@case("IP-PRE-071", "warning")
+def acme_that_asks_where_nothing_listens(world: World) -> None:
+    asks_an_issuer(world)
+    world.settings["gateway"]["http"] = {"enabled": False}
+    world.add("issuers", issuer(acme={"solvers": [{"http01": {}}]}))
+
+
+@pytest.mark.parametrize("solver", ["http01", "dns01"])
+def test_acme_that_can_ask_is_fine(solver: str) -> None:
+    world = World()
+    asks_an_issuer(world)
+    world.settings["gateway"]["http"] = {"enabled": solver == "http01"}
+    world.add("issuers", issuer(acme={"solvers": [{solver: {}}]}))
+    assert world.findings() == []
+
+
+def below_an_issuer(world: World, end: str, namespace: str = "cert-manager") -> None:
+    """An authority of the platform that a CA of the company's signed."""
+    asks_an_issuer(world)
+    world.settings |= {"cloud_manager": "none", "certificate_authority": {"issuer": {"name": "corp"}}, "gateway": {}}
+    world.add("issuers", issuer(vault={}))
+    times = {"notBefore": "2026-01-01T00:00:00Z", "notAfter": end, "renewalTime": "2026-09-01T00:00:00Z"}
+    world.add("authorities", named("Certificate", "rhai-ca", namespace, status=times))
+
+
+@case("IP-PRE-072", "warning")
+def an_authority_that_ends_soon(world: World) -> None:
+    below_an_issuer(world, "2027-01-01T00:00:00Z")
+
+
+def test_the_day_of_the_renewal_is_told() -> None:
+    world = World()
+    below_an_issuer(world, "2027-01-01T00:00:00Z")
+    (finding,) = world.findings()
+    assert "ends 2027-01-01T00:00:00Z" in finding.found
+    assert "with a new key, on 2026-09-01T00:00:00Z" in finding.found
+
+
+@pytest.mark.parametrize(
+    ("end", "namespace"), [("2125-12-08T00:00:00Z", "cert-manager"), ("2027-01-01T00:00:00Z", "elsewhere")]
+)
+def test_an_authority_that_lasts_or_is_not_ours_is_fine(end: str, namespace: str) -> None:
+    world = World()
+    below_an_issuer(world, end, namespace)
+    assert world.findings() == []
+
+
 @pytest.mark.parametrize(
     "namespaces",
     [
@@ -884,7 +931,7 @@ def test_gateways_and_issuers_are_read_only_for_inventories_that_name_some() -> 
             "certificate_authority": {"issuer": {"kind": "Issuer", "name": "corp"}},
         }
     ).to_dict()
-    assert [parts_for(plan) for plan in (plain, own, signed)] == [set(), {"gateways"}, {"issuers"}]
+    assert [parts_for(plan) for plan in (plain, own, signed)] == [set(), {"gateways"}, {"issuers", "authorities"}]
 
 
 @case("IP-PRE-080")
