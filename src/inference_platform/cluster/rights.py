@@ -31,6 +31,8 @@ _RBAC = "rbac.authorization.k8s.io"
 _OF_RBAC_FILE = {(_RBAC, kind) for kind in ("ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding")}
 _CRD = ("apiextensions.k8s.io", "CustomResourceDefinition")
 _NAMESPACE = ("", "Namespace")
+#: What a run keeps in the namespace of a Gateway of the user's (own_gateway.py).
+_OF_OWN_GATEWAY = (("", "ConfigMap"), ("", "Secret"))
 _OF_OLM = [("operators.coreos.com", kind) for kind in ("InstallPlan", "OperatorGroup", "Subscription")]
 
 
@@ -72,6 +74,8 @@ def homes(
     objects = [*models, *plan["capacity"]]
     objects += [check["object"] for gate in plan["gates"].values() for check in gate if "object" in check]
     places = [(_kind_of(item), item["metadata"].get("namespace", "")) for item in objects]
+    if plan["gateway"]["ownership"] == "external":
+        places += [(kind, plan["gateway"]["namespace"]) for kind in _OF_OWN_GATEWAY]
     every |= {space for _, space in places if space}
     for layer in plan["layers"]:
         if layer["operator"]:

@@ -49,6 +49,10 @@ def test_the_bundle_for_a_gateway_of_the_users_is_asked_for() -> None:
     settings = settings_of("generic")
     own = settings | {"gateway": {"external": {"name": "front", "namespace": "edge"}}}
     assert verbs(asked_for(own), "", "configmaps") == WRITE
+    homes = rights.homes(resolve(own).to_dict(), [], RULES)
+    assert homes["", "configmaps"] == {"edge"}
+    assert "edge" in homes["", "secrets"]
+    assert "edge" not in homes["apps", "deployments"]
 
 
 def test_quotas_priorities_and_node_pools_are_asked_for_when_the_inventory_has_them() -> None:
