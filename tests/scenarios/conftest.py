@@ -49,15 +49,20 @@ class Installation:
     environment: Mapping[str, str] = field(default_factory=dict)
     project: Project = Project()  # noqa: RUF009 - immutable
 
-    def again(self, *arguments: str, variables: dict[str, object] | None = None) -> Run:
-        """Runs site.yml once more, with more arguments or other variables."""
+    def again(
+        self,
+        *arguments: str,
+        variables: dict[str, object] | None = None,
+        environment: Mapping[str, str] = MappingProxyType({}),
+    ) -> Run:
+        """Runs site.yml once more, with more arguments, other variables, or more in the environment."""
         together = {**self.variables, **(variables or {})}
         return self.project.play(
             *self.arguments,
             *arguments,
             cluster=self.cluster.paths.name,
             variables=together,
-            environment=self.environment,
+            environment={**self.environment, **environment},
         )
 
     def audit_mark(self) -> AuditMark:
@@ -79,9 +84,21 @@ def start_cluster(tools_folder: Path) -> Start:
 
 @pytest.fixture(scope="session")
 def aws(start_cluster: Start, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    """`ansible-playbook -i inventories/local site.yml` on a cluster of its own."""
+    """`ansible-playbook -i inventories/local site.yml` on a cluster of its own, with folders of its own."""
     with start_cluster("aws") as cluster:
-        yield _install(cluster, ("-i", "inventories/local", "site.yml"), {}, tmp_path_factory.mktemp("aws"))
+        folder = tmp_path_factory.mktemp("aws")
+        places = own_folders(folder / "files")
+        yield _install(cluster, ("-i", "inventories/local", "site.yml"), {}, folder, places)
+
+
+def own_folders(folder: Path) -> dict[str, str]:
+    """Variables that put the temporary files and caches of a run, of Ansible and of helm, below a folder."""
+    names = ("TMPDIR", "ANSIBLE_HOME", "HELM_CACHE_HOME", "HELM_CONFIG_HOME", "HELM_DATA_HOME")
+    places = {name: folder / name.lower() for name in names}
+    places["TMPDIR"].mkdir(parents=True)
+    return {name: str(place) for name, place in places.items()} | {
+        "ANSIBLE_LOCAL_TEMP": str(places["ANSIBLE_HOME"] / "local")
+    }
 
 
 @pytest.fixture(scope="module")

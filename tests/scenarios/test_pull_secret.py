@@ -58,6 +58,13 @@ def test_nothing_in_the_build_folder_shows_it(words: list[str]) -> None:
     assert found_in_files(REPOSITORY / "build", words) == []
 
 
+@pytest.mark.usefixtures("verbose")
+def test_no_temporary_file_and_no_cache_holds_it(aws: Installation, words: list[str]) -> None:
+    folder = of_the_runs(aws)
+    assert Path(aws.environment["ANSIBLE_LOCAL_TEMP"]).is_dir(), "the runs must have used their folders"
+    assert found_in_files(folder, words) == []
+
+
 def test_no_command_line_and_no_environment_showed_it_while_the_run_went_on(
     aws: Installation, words: list[str]
 ) -> None:
@@ -145,6 +152,21 @@ def test_credentials_are_taken_from_a_secret_of_the_cluster_and_shown_nowhere(aw
 
 
 @pytest.mark.usefixtures("restored")
+def test_credentials_of_the_environment_reach_every_copy_and_no_file(aws: Installation) -> None:
+    content = other_credentials("fourth")
+    run = aws.again(
+        *("--tags", "namespaces,models", "--diff", "-vvvv"),
+        variables={"pull_secret_file": ""},
+        environment={"DOCKER_AUTH_CONFIG": content},
+    )
+    assert run.exit_code == 0, run.output
+    assert set(contents(aws).values()) == {content}
+    assert found_in(run.output, words_of(content)) == []
+    for folder in (REPOSITORY / "build", of_the_runs(aws)):
+        assert found_in_files(folder, words_of(content)) == [], folder
+
+
+@pytest.mark.usefixtures("restored")
 def test_a_secret_that_is_not_there_is_told_before_anything_is_written(aws: Installation) -> None:
     mark = aws.audit_mark()
     source = {"pull_secret_file": "", "pull_secret_from": {"namespace": "vault", "name": "other"}}
@@ -153,6 +175,11 @@ def test_a_secret_that_is_not_there_is_told_before_anything_is_written(aws: Inst
     assert "IP-PRE-023" in run.output
     assert "Secret vault/other, found none" in run.text
     assert mark.installer_writes() == []
+
+
+def of_the_runs(aws: Installation) -> Path:
+    """The folder of all temporary files and caches of its runs."""
+    return Path(aws.environment["TMPDIR"]).parent
 
 
 def contents(aws: Installation) -> dict[str, str]:
