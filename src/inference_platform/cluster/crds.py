@@ -140,7 +140,7 @@ def _apply_one(
         return Change(ref, CREATE, after=_outline(wanted))
     live = cluster.get(API_VERSION, KIND, crd.name)
     if live is not None and (dropped := dropped_versions(wanted, live)):
-        return ObjectError(ref, _dropped_message(ref, dropped, wanted))
+        return ObjectError(ref, _dropped_message(ref, dropped, wanted, live))
     if live is not None and (newer := newer_bundle(wanted, live)):
         return ObjectError(ref, _downgrade_message(ref, newer, bundle_of(wanted)))
     after = _apply_over(cluster, wanted, crd.shared_with, force=force, check=check)
@@ -169,14 +169,31 @@ def dropped_versions(wanted: Object, live: Object) -> list[str]:
     return sorted(set((live.get("status") or {}).get("storedVersions") or []) - kept)
 
 
-def _dropped_message(ref: Ref, dropped: list[str], wanted: Object) -> str:
+def still_stored(wanted: Object, live: Object) -> list[str]:
+    """Versions that objects are stored in and that the wanted CRD has, too."""
+    kept = {version["name"] for version in wanted["spec"]["versions"]}
+    return sorted(set((live.get("status") or {}).get("storedVersions") or []) & kept)
+
+
+def way_to_forget(name: str, dropped: str, kept: Iterable[str]) -> str:
+    """What to do before a CRD loses versions; the API server wants the one it stores in among ``kept``."""
+    stays = list(kept)
+    if not stays:
+        return f"Apply a CRD {name} first that stores in a version of the new file and still has {dropped}."
+    patch = json.dumps({"status": {"storedVersions": stays}})
+    return (
+        f"Rewrite the objects (`kubectl get {name} -A -o json | kubectl replace -f -`) and take {dropped} out of "
+        f"status.storedVersions (`kubectl patch crd {name} --subresource=status --type=merge -p '{patch}'`)."
+    )
+
+
+def _dropped_message(ref: Ref, dropped: list[str], wanted: Object, live: Object) -> str:
     plural, group = wanted["spec"]["names"]["plural"], wanted["spec"]["group"]
     versions = ", ".join(dropped)
     return (
         f"{ref}: expected every version of status.storedVersions to stay, found that the new file drops {versions}. "
-        f"Objects may still be stored as {versions} and would be lost. Rewrite them "
-        f"(`kubectl get {plural}.{group} -A -o json | kubectl replace -f -`), take {versions} out of "
-        f"status.storedVersions, then re-run."
+        f"Objects may still be stored as {versions} and would be lost. "
+        f"{way_to_forget(f'{plural}.{group}', versions, still_stored(wanted, live))} Then re-run."
     )
 
 

@@ -404,26 +404,26 @@ def look_at_crds(
             due += [(file, name in not_ours) for file in changed]
     with ThreadPoolExecutor(max_workers=cluster.workers) as pool:
         found = pool.map(lambda item: _look_at_crd(cluster, *item), due)
-        for (file, _), (dropped, managers) in zip(due, found, strict=True):
+        for (file, _), (dropped, still, managers) in zip(due, found, strict=True):
             if dropped:
-                seen.dropped[file.name] = dropped
+                seen.dropped[file.name], seen.still_stored[file.name] = dropped, still
             if managers:
                 seen.conflicts[file.name] = managers
 
 
-def _look_at_crd(cluster: Cluster, file: crds.CrdFile, contested: bool) -> tuple[list[str], list[str]]:
-    """(stored versions that go, managers that have fields with other values)."""
+def _look_at_crd(cluster: Cluster, file: crds.CrdFile, contested: bool) -> tuple[list[str], list[str], list[str]]:
+    """(stored versions that go, those that stay, managers that have fields with other values)."""
     live = cluster.get(crds.API_VERSION, crds.KIND, file.name)
     if live is None:
-        return [], []
+        return [], [], []
     wanted = crds.parse(file)
     dropped = crds.dropped_versions(wanted, live)
     if dropped or not contested:
-        return dropped, []
+        return dropped, crds.still_stored(wanted, live), []
     try:
         cluster.apply(crds.prepare(wanted, file.sha256, None), dry_run=True)
     except errors.Conflict as error:
-        return [], sorted({field.manager for field in error.fields()})
+        return [], [], sorted({field.manager for field in error.fields()})
     except errors.ApiError:
-        return [], []  # the apply itself will say it
-    return [], []
+        return [], [], []  # the apply itself will say it
+    return [], [], []

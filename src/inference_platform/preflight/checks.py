@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from inference_platform.cluster import crds as crd_files
 from inference_platform.cluster import rights, run_lock
 from inference_platform.cluster.objects import Object
 from inference_platform.findings import ERROR, WARNING
@@ -53,6 +54,13 @@ def kubernetes_tested(scene: Scene) -> Iterator[Objection]:
                 f"Kubernetes {tested} or newer (tested)",
                 shown,
                 "Go on if you must; plan an upgrade of the cluster.",
+            )
+        if numbers and "newest" in rule and data.is_newer(numbers, rule["newest"]):
+            yield Objection(
+                scene.seen.server,
+                f"Kubernetes up to {rule['newest']} (tested)",
+                shown,
+                "Go on if you must; look here first when something is odd. No run on a newer one stands behind it.",
             )
 
 
@@ -371,7 +379,14 @@ def claims(scene: Scene) -> Iterator[Objection]:
         if claim is None:
             continue
         name = dig(claim, "spec", "storageClassName")
-        if (not default) if name is None else name not in classes:
+        if name == "":
+            yield Objection(
+                place(model),
+                f"a PersistentVolume for the claim {'/'.join(key)}, which names no StorageClass on purpose",
+                "none bound yet",
+                "Make a PersistentVolume with its size, access modes and labels; pods wait until the claim is bound.",
+            )
+        elif (not default) if name is None else name not in classes:
             yield Objection(
                 place(model),
                 f"a StorageClass for the claim {'/'.join(key)}: {or_list(sorted(classes)) or 'none exists'}",
@@ -540,8 +555,7 @@ def stored_versions(scene: Scene) -> Iterator[Objection]:
             f"CRD {name}",
             "every version of status.storedVersions in the CRD of this release",
             f"{shown} missing there",
-            f"Rewrite the objects (`kubectl get {name} -A -o json | kubectl replace -f -`), take {shown} out of "
-            "status.storedVersions, then re-run.",
+            f"{crd_files.way_to_forget(name, shown, scene.seen.still_stored.get(name, ()))} Then re-run.",
         )
 
 

@@ -38,8 +38,11 @@ def body(table: Table) -> str:
             ),
             "## Kubernetes",
             table(
-                ("component", "oldest", "oldest tested"),
-                [(rule["component"], rule["minimum"], rule.get("tested", "")) for rule in entries["kubernetes"]],
+                ("component", "oldest", "oldest tested", "newest tested"),
+                [
+                    (rule["component"], rule["minimum"], rule.get("tested", ""), rule.get("newest", ""))
+                    for rule in entries["kubernetes"]
+                ],
             ),
             f"OpenShift: {entries['openshift']['minimum']} or newer; the release supports versions up to "
             f"{entries['openshift']['supported']}. This installer was tried on stand-ins of it, not on a real one.",

@@ -42,6 +42,7 @@ class Snapshot:
     denied_lease  verbs that the user lacks on the Lease of a run
     refusals  dry runs that were not admitted
     dropped   CRD -> versions in which objects are stored and which the CRD of the plan no longer has
+    still_stored  the other versions of these in which objects are stored
     conflicts CRD -> managers whose fields the CRD of the plan would change
     charts    published chart that cannot be had -> what was found, and what to do
     helm      what is wrong with the helm program, as (found, remedy); None when nothing is
@@ -60,6 +61,7 @@ class Snapshot:
     denied_lease: list[str] = field(default_factory=list)
     refusals: list[Refusal] = field(default_factory=list)
     dropped: dict[str, list[str]] = field(default_factory=dict)
+    still_stored: dict[str, list[str]] = field(default_factory=dict)
     conflicts: dict[str, list[str]] = field(default_factory=dict)
     charts: dict[str, tuple[str, str]] = field(default_factory=dict)
     helm: tuple[str, str] | None = None

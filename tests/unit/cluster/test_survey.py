@@ -211,6 +211,7 @@ def test_stored_versions_that_the_plan_drops_are_noted(api: FakeApi, cluster: Cl
     sets = {"set": {"files": [{"name": name} for name in text]}}
     survey.look_at_crds(cluster, seen, sets, directory=tmp_path)
     assert seen.dropped == {"a.x.io": ["v1"]}
+    assert seen.still_stored["a.x.io"] == ["v2"]
     read = [request.path for request in api.requests if "customresourcedefinitions/" in request.path]
     assert read == ["/apis/apiextensions.k8s.io/v1/customresourcedefinitions/a.x.io"], "unchanged CRDs are not read"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +13,7 @@ from embedded_cluster.nodes import Flavour
 from inference_platform import platform
 from inference_platform.catalog import load
 from inference_platform.inventory import validate
+from inference_platform.paths import ROOT
 from inference_platform.preflight import CHECKS, data
 from inference_platform.preflight.gateway_checks import parts_for
 from inference_platform.preflight.snapshot import Refusal
@@ -62,6 +64,18 @@ def a_server_that_does_not_say(world: World) -> None:
 @case("IP-PRE-002", "warning")
 def older_than_tested(world: World) -> None:
     world.seen.version = {"major": "1", "minor": "32", "gitVersion": "v1.32.0"}
+
+
+@case("IP-PRE-002", "warning")
+def newer_than_tested(world: World) -> None:
+    world.seen.version = {"major": "1", "minor": "35+", "gitVersion": "v1.35.0-gke"}
+
+
+def test_the_newest_version_that_was_tested_is_that_of_the_embedded_cluster() -> None:
+    locked = (ROOT / "local" / "go" / "cluster" / "go.mod").read_text(encoding="utf-8")
+    found = re.search(r"k8s.io/kubernetes v1\.(\d+)", locked)
+    assert found
+    assert data.load()["kubernetes"][0]["newest"] == f"1.{found[1]}"
 
 
 @case("IP-PRE-003")
@@ -336,6 +350,19 @@ def a_claim_without_class_and_no_default(world: World) -> None:
     world.add("storage_classes", named("StorageClass", "slow"))
 
 
+@case("IP-PRE-020", "warning")
+def a_claim_for_a_volume_that_somebody_makes_by_hand(world: World) -> None:
+    waiting_claim(world, storageClassName="")
+
+
+def test_a_claim_without_any_class_waits_for_a_volume_and_not_for_a_class() -> None:
+    world = World()
+    a_claim_for_a_volume_that_somebody_makes_by_hand(world)
+    (finding,) = world.findings()
+    assert finding.remedy.startswith("Make a PersistentVolume")
+    assert finding.found == "none bound yet"
+
+
 @pytest.mark.parametrize("spec", [{"storageClassName": "slow"}, {}, {"storageClassName": "gone", "volumeName": "v"}])
 def test_a_claim_that_will_get_a_volume_is_fine(spec: dict[str, Any]) -> None:
     world = World()
@@ -495,6 +522,19 @@ def a_quota_on_pods_that_others_use_up(world: World) -> None:
 @case("IP-PRE-040")
 def a_version_in_which_objects_are_stored_goes(world: World) -> None:
     world.seen.dropped["llminferenceservices.serving.kserve.io"] = ["v1alpha1"]
+
+
+def test_the_way_out_of_a_stored_version_is_a_command() -> None:
+    world = World()
+    a_version_in_which_objects_are_stored_goes(world)
+    (finding,) = world.findings()
+    assert finding.remedy.startswith("Apply a CRD llminferenceservices.serving.kserve.io first")
+    world.seen.still_stored["llminferenceservices.serving.kserve.io"] = ["v1alpha2"]
+    (finding,) = world.findings()
+    assert (
+        "`kubectl patch crd llminferenceservices.serving.kserve.io --subresource=status --type=merge "
+        """-p '{"status": {"storedVersions": ["v1alpha2"]}}'`""" in finding.remedy
+    )
 
 
 @case("IP-PRE-041")
