@@ -38,9 +38,12 @@ class Target:
 
     engine           provider whose cloud manager runs; None: there is none, and the certificates are the installer's
     delegated        dependencies that the cloud manager brings
+    asked            those of them that it brings because the inventory says so
     load_balancer    whether the cluster gives addresses
     mirror           registry that all images come from; no run then reaches anything but the cluster and the mirror's
                      folder with CRD files
+    inventoried      whether its inventory is given; without, the run finds out what it would say
+    alone            without the cloud manager that the provider has
     """
 
     inventory: str
@@ -48,14 +51,21 @@ class Target:
     release: str
     engine: str | None = None
     delegated: frozenset[str] = frozenset()
+    asked: frozenset[str] = frozenset()
     load_balancer: bool = True
     mirror: str = ""
     inventoried: bool = True
+    alone: bool = False
 
     @property
     def settings(self) -> dict[str, object]:
         """What its inventory says besides."""
-        return {"platform_release": self.release, **({"platform_image_registry": self.mirror} if self.mirror else {})}
+        return {
+            "platform_release": self.release,
+            **({"platform_image_registry": self.mirror} if self.mirror else {}),
+            **({"ownership": dict.fromkeys(sorted(self.asked), "delegated")} if self.asked else {}),
+            **({"cloud_manager": "none"} if self.alone else {}),
+        }
 
     @property
     def environment(self) -> dict[str, str]:
@@ -63,7 +73,7 @@ class Target:
         return dict(CLOSED) if self.mirror else {}
 
     def __str__(self) -> str:
-        return f"{self.inventory}-{self.release}"
+        return f"{self.inventory}-{self.release}{'-alone' if self.alone else ''}"
 
     @property
     def deployments(self) -> dict[str, int]:
@@ -86,15 +96,16 @@ DEPENDENCIES = frozenset({"gateway_api", "cert_manager", "sail", "lws"})
 
 TARGETS = (
     Target("coreweave", "coreweave", "3.4", engine="coreweave"),
-    Target("coreweave", "coreweave", "3.5", engine="coreweave", delegated=frozenset({"sail", "lws"})),
+    Target("coreweave", "coreweave", "3.5", engine="coreweave", delegated=DEPENDENCIES, asked=DEPENDENCIES),
     Target("gke", "gcp", "3.4", mirror="mirror.example.com:5000/platform"),
     Target("gke", "gcp", "3.5"),
     Target("generic", "generic", "3.4", load_balancer=False, inventoried=False),
     Target("generic", "generic", "3.5", load_balancer=False),
     Target("eks", "aws", "3.5", engine="aws", delegated=frozenset({"sail", "lws"})),
+    Target("eks", "aws", "3.5", alone=True),
 )
 #: Where releases are carried on with helm alone: with and without a cloud manager, in the newer release.
-BY_HAND = tuple(target for target in TARGETS if str(target) in ("coreweave-3.5", "gke-3.5"))
+BY_HAND = tuple(target for target in TARGETS if str(target) in ("eks-3.5", "gke-3.5"))
 #: Release and provider of installations that have a test module of their own.
 OF_OTHER_MODULES = {("3.4", "aws"), ("3.4", "azure"), ("3.5", "azure"), ("3.4", "openshift")}
 

@@ -400,7 +400,6 @@ def test_our_own_lws_beside_the_3_5_cloud_manager_is_refused_with_the_nearest_th
 @pytest.mark.parametrize(
     ("settings", "path"),
     [
-        ({"provider": "aws", "ownership": {"cert_manager": "delegated"}}, "ownership.cert_manager"),
         ({"provider": "aws", "cloud_manager": "none", "ownership": {"sail": "delegated"}}, "ownership.sail"),
         ({"provider": "generic", "ownership": {"gateway_api": "delegated"}}, "ownership.gateway_api"),
     ],
@@ -411,8 +410,9 @@ def test_what_cannot_be_delegated_is_refused(settings, path):
     assert "managed" in finding.remedy
 
 
-def test_the_cloud_manager_of_the_3_4_line_can_be_given_everything(plan_for):
-    plan = plan_for("azure", ownership=dict.fromkeys(DEPENDENCIES, "delegated"))
+@pytest.mark.parametrize("provider", ["azure", "aws"], ids=["line 3.4", "line 3.5"])
+def test_the_cloud_manager_can_be_given_everything(plan_for, provider):
+    plan = plan_for(provider, ownership=dict.fromkeys(DEPENDENCIES, "delegated"))
     order = names(plan)
     assert all(order.index("cloud_manager") < order.index(name) < order.index("pki") for name in DEPENDENCIES)
     policies = {entry["managementPolicy"] for entry in plan.engine["spec"]["dependencies"].values()}

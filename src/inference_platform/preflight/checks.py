@@ -505,8 +505,9 @@ def _is_selective(webhook: Mapping[str, Any]) -> bool:
 @check("IP-PRE-032", "No admission policy forbids a layer", reads=["admission_policies"])
 def policies(scene: Scene) -> Iterator[Objection]:
     there = {item["metadata"]["name"] for item in scene.seen.of("admission_policies")}
+    laid = {item.name for item in scene.decisions if item.is_laid}
     for rule in scene.data["policies"]:
-        if rule["name"] in there and scene.brings(rule["layer"]):
+        if rule["name"] in there and scene.brings(rule["layer"]) and rule["layer"] not in laid:
             yield Objection(
                 f"ValidatingAdmissionPolicy {rule['name']}", "no such policy", f"it refuses {rule['refuses']}",
                 rule["remedy"],

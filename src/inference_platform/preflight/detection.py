@@ -93,6 +93,8 @@ def detect(entry: Mapping[str, Any], seen: Snapshot) -> Found:
     installations += _subscriptions(entry, seen, installations)
     if not entry.get("controllers") and crds:
         installations = [_of_crds(entry, crds)]
+    if not installations:
+        installations = list(_from_outside(entry, seen))
     key = entry.get("channel", "")
     return Found(
         tuple(installations),
@@ -245,6 +247,15 @@ def _of_crds(entry: Mapping[str, Any], crds: list[Object]) -> Installation:
     owners = [(item, owner_of(item)) for item in crds]
     first, owner = next(((i, o) for i, o in owners if o.kind == SOMEBODY), owners[0])
     return Installation(owner, f"CRD {first['metadata']['name']}", "", _version_of_crds(entry, [first]))
+
+
+def _from_outside(entry: Mapping[str, Any], seen: Snapshot) -> Iterator[Installation]:
+    """Installations whose controllers the provider runs: all that is seen is a webhook that calls a URL."""
+    labels = entry.get("webhooks", {})
+    for item in seen.of("mutating_webhooks") if labels else ():
+        urls = [dig(webhook, "clientConfig", "url") for webhook in item.get("webhooks") or []]
+        if labels.items() <= labels_of(item).items() and any(urls):
+            yield Installation(owner_of(item), place(item))
 
 
 def _subscriptions(entry: Mapping[str, Any], seen: Snapshot, known: Iterable[Installation]) -> Iterator[Installation]:

@@ -13,7 +13,15 @@ from typing import Any
 
 from inference_platform.findings import ERROR, WARNING
 from inference_platform.preflight import data
-from inference_platform.preflight.detection import CLOUD_MANAGER, OURS, Found, Installation, containers, owner_of
+from inference_platform.preflight.detection import (
+    CLOUD_MANAGER,
+    OURS,
+    SOMEBODY,
+    Found,
+    Installation,
+    containers,
+    owner_of,
+)
 from inference_platform.preflight.snapshot import Snapshot, dig, place
 
 AUTO, MANAGED, DELEGATED, EXTERNAL = "auto", "managed", "delegated", "external"
@@ -60,6 +68,12 @@ class Decision:
     found: Found
     reason: str = ""
     verdicts: tuple[Verdict, ...] = ()
+
+    @property
+    def is_laid(self) -> bool:
+        """Whether all of it that is there is of this installer or its cloud manager."""
+        found = self.found.installations
+        return bool(found) and not any(item.owner.kind == SOMEBODY for item in found)
 
     @property
     def found_in_words(self) -> str:

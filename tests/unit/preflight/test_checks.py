@@ -458,6 +458,18 @@ def a_policy_that_guards_gateway_api(world: World) -> None:
     world.add("admission_policies", named("ValidatingAdmissionPolicy", name))
 
 
+@case("IP-PRE-032")
+def a_policy_of_a_newer_gateway_api_that_is_left_over(world: World) -> None:
+    world.add("admission_policies", named("ValidatingAdmissionPolicy", "safe-upgrades.gateway.networking.k8s.io"))
+
+
+@case("IP-PRE-050")
+def a_mesh_that_the_provider_manages(world: World) -> None:
+    webhook = {"name": "rev.istio.io", "clientConfig": {"url": "https://mesh.example.com/inject"}}
+    injector = named("MutatingWebhookConfiguration", "istiod-managed", labels={"app": "sidecar-injector"})
+    world.add("mutating_webhooks", {**injector, "webhooks": [webhook]})
+
+
 @case("IP-PRE-033")
 def a_model_namespace_that_is_restricted(world: World) -> None:
     world.add("namespaces", named("Namespace", "models", labels={ENFORCE: "restricted"}))
@@ -1185,6 +1197,23 @@ def test_a_dead_webhook_for_any_kind_of_a_run_is_told(group: str, resource: str)
     world.add("mutating_webhooks", configuration(rules=[asked_about(group, resource, "UPDATE")]))
     world.seen.backends["other", "gone"] = "no such Service"
     assert world.codes() == [("IP-PRE-031", "error")]
+
+
+def test_a_policy_about_gateway_api_does_not_stop_a_run_on_what_this_installer_laid() -> None:
+    world = World()
+    world.add("admission_policies", named("ValidatingAdmissionPolicy", "safe-upgrades.gateway.networking.k8s.io"))
+    world.add("crds", *gateway_api("v1.4.0", labels={"inference-platform.io/layer": "gateway_api"}))
+    assert world.codes() == []
+
+
+def test_an_injector_of_a_mesh_in_the_cluster_is_no_installation_by_itself() -> None:
+    """What a removed Istio leaves behind calls a Service."""
+    world = World()
+    webhook = {"name": "rev.istio.io", "failurePolicy": "Ignore",
+               "clientConfig": {"service": {"namespace": "istio-system", "name": "istiod"}}}  # fmt: skip
+    injector = named("MutatingWebhookConfiguration", "istio-sidecar-injector", labels={"app": "sidecar-injector"})
+    world.add("mutating_webhooks", {**injector, "webhooks": [webhook]})
+    assert world.codes() == []
 
 
 def test_a_quota_that_the_run_raises_is_judged_as_the_inventory_has_it() -> None:
