@@ -20,6 +20,7 @@ from tests.support.audit import AuditMark
 from tests.support.clusters import EmbeddedCluster
 from tests.support.oci_registry import Registry, running_registry
 from tests.support.playbook import Project
+from tests.support.values_files import upgrade_by_hand
 
 pytestmark = pytest.mark.cluster
 
@@ -147,6 +148,13 @@ def test_the_gateway_is_programmed_and_the_checks_from_outside_hold(community: C
     arguments = ["playbooks/verify.yml" if word == "site.yml" else word for word in made.arguments]
     run = Project().play(*arguments, cluster=made.cluster.paths.name, variables=made.variables)
     assert run.exit_code == 0, run.output
+
+
+def test_helm_upgrade_with_the_written_values_changes_nothing(community: Community) -> None:
+    """Nor does the run after it; the releases keep our mark."""
+    done = upgrade_by_hand(community.installation.cluster, community.installation.report_folder / "values")
+    assert (done.failures, done.changes) == ([], [])
+    assert RELEASES.keys() <= done.charts.keys()
 
 
 def test_a_second_run_changes_nothing_and_sends_no_write(community: Community) -> None:
