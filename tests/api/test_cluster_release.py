@@ -17,6 +17,7 @@ from inference_platform.cluster import crds, release
 from inference_platform.cluster.apply import apply
 from inference_platform.cluster.client import Cluster
 from inference_platform.cluster.release import Release, ReleaseError, ReleaseResult
+from tests.api.conftest import serve_kinds
 from tests.api.test_cluster_objects import writes
 from tests.support.clusters import EmbeddedCluster, wait_for
 
@@ -268,17 +269,8 @@ def test_a_bad_value_is_named_before_anything_is_written(
 @pytest.fixture(scope="module")
 def all_kinds(cluster: Cluster, embedded_cluster: EmbeddedCluster) -> Iterator[None]:
     """Every kind that our charts use is served; what was not there before goes at the end."""
-    folder = embedded_cluster.tools / "crds"
-    files = [
-        file
-        for crd_set in sorted(path for path in folder.iterdir() if path.is_dir())
-        for file in crds.locate(crd_set.name, [{"name": p.stem} for p in crd_set.glob("*.json")], directory=folder)
-    ]
-    result = crds.apply_crds(cluster, files)
-    result.raise_errors()
-    wait_for("all CRDs", lambda: all(cluster.discovery(max_age=0.0).serves(file.name) for file in files))
+    added = serve_kinds(cluster, embedded_cluster)
     yield
-    added = [change.ref.name for change in result.changes]
     for name in added:
         cluster.delete({"apiVersion": crds.API_VERSION, "kind": crds.KIND, "metadata": {"name": name}})
     # The next module may make them again, which must not meet the deletion of these.
