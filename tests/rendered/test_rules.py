@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.rendered.charts import (
     IMAGE,
@@ -173,3 +175,19 @@ def test_rendering_twice_gives_the_same_text(helm: Helm, any_case: Case) -> None
 
 def _containers(spec: dict[str, Any]) -> Objects:
     return [*spec.get("initContainers", []), *spec["containers"]]
+
+
+def test_no_key_is_given_twice(helm: Helm, any_case: Case) -> None:
+    """Neither Helm nor the API server says so: the last one wins."""
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    assert list(_keys_given_twice(yaml.compose_all(helm.text(any_case), Loader=loader))) == []
+
+
+def _keys_given_twice(nodes: Iterable[yaml.Node | None]) -> Iterator[str]:
+    for node in nodes:
+        if isinstance(node, yaml.SequenceNode):
+            yield from _keys_given_twice(node.value)
+        if isinstance(node, yaml.MappingNode):
+            keys = [key.value for key, _ in node.value]
+            yield from (f"{key}{node.start_mark}" for key in keys if keys.count(key) > 1)
+            yield from _keys_given_twice(value for _, value in node.value)
