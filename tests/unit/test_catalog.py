@@ -171,6 +171,22 @@ def _unsorted_lock(catalog: Catalog) -> None:
     catalog.crds["gateway-api"]["v1.4.0"].reverse()
 
 
+def _operator_that_olm_has_and_the_release_does_not(catalog: Catalog) -> None:
+    del catalog.releases["3.4"]["olm"]["operators"]["lws"]
+
+
+def _operator_in_no_namespace_of_the_release(catalog: Catalog) -> None:
+    catalog.releases["3.4"]["olm"]["operators"]["lws"]["namespace"] = "nowhere"
+
+
+def _published_chart_without_a_version(catalog: Catalog) -> None:
+    del catalog.releases["3.4"]["of_distribution"]["community"]["charts"]["lws"]
+
+
+def _published_chart_in_a_version_that_is_not_locked(catalog: Catalog) -> None:
+    catalog.releases["3.4"]["of_distribution"]["community"]["charts"]["lws"] = "9.9.9"
+
+
 @pytest.mark.parametrize(
     ("spoil", "code"),
     [
@@ -191,6 +207,10 @@ def _unsorted_lock(catalog: Catalog) -> None:
         (_set_without_version, "IP-CAT-013"),
         (_line_without_engine_crd, "IP-CAT-014"),
         (_chart_that_no_layer_uses, "IP-CAT-015"),
+        (_operator_that_olm_has_and_the_release_does_not, "IP-CAT-017"),
+        (_operator_in_no_namespace_of_the_release, "IP-CAT-018"),
+        (_published_chart_without_a_version, "IP-CAT-019"),
+        (_published_chart_in_a_version_that_is_not_locked, "IP-CAT-019"),
     ],
 )
 def test_a_spoilt_catalogue_is_found_out(catalog: Catalog, spoil: Callable[[Catalog], None], code: str):

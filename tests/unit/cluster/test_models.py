@@ -306,6 +306,7 @@ def test_a_fixed_field_is_refused_before_any_write_and_the_way_is_named(api: Fak
     assert done(result) == ["update LLMInferenceService team/m0"]
     text = str(result.errors[0])
     assert "spec.parallelism: expected a replica of 2 pods as it is in the cluster, found a replica of 4 pods" in text
+    assert "(IP-MOD-108)" in text
     assert "-e models_recreate=team/wide" in text
     assert result.failed == ["team/wide"]
     assert [r.path.rpartition("/")[2] for r in api.writes()] == ["m0"]
