@@ -13,6 +13,7 @@ from typing import Any
 
 from inference_platform.catalog.load import load
 from inference_platform.cluster import readiness
+from inference_platform.inventory import rules_page as inventory_page
 from inference_platform.models.rules import page as rules_page
 from inference_platform.models.scheduler import page
 from inference_platform.paths import ROOT, SCHEMAS
@@ -32,6 +33,7 @@ def pages() -> dict[str, str]:
     """The text of each page, by file name."""
     return {
         "inventory.md": _schema_page("inventory", "schemas/inventory.schema.json"),
+        "inventory-rules.md": _page(inventory_page.TITLE, inventory_page.INTRODUCTION, inventory_page.body(_table)),
         "model-rules.md": _page(rules_page.TITLE, rules_page.INTRODUCTION, rules_page.body(_table)),
         "model-status.md": _status_page(),
         "model.md": _schema_page("model", "schemas/model.schema.json"),

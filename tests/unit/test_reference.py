@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +12,7 @@ import yaml
 from jsonschema import Draft202012Validator
 from referencing import Registry, Resource
 
+from inference_platform.inventory import rules_page
 from inference_platform.paths import ROOT, SCHEMAS
 from inference_platform.reference import FOLDER, FOR_EDITORS, pages, schema_for_editors
 
@@ -84,3 +86,11 @@ def test_the_pages_tell_every_key_of_a_model():
     assert "| `rdma.count` | integer | `1` |" in pages()["model.md"]
     assert "| `lora.adapters[].name` | string | required |" in pages()["model.md"]
     assert "| `uri` | string | required |" in pages()["model.md"]
+
+
+def test_the_page_of_the_inventory_has_every_code_that_a_finding_can_have():
+    """Pages name codes too; where a finding is made, the code is in quotes in another file."""
+    sources = [*(ROOT / "src").rglob("*.py"), *(ROOT / "plugins").rglob("*.py")]
+    texts = [path.read_text(encoding="utf-8") for path in sources if "page" not in path.stem]
+    used = set(re.findall(r'"(IP-(?:INV|PLT)-\d{3})"', "\n".join(texts)))
+    assert used == set(rules_page.RULES)
