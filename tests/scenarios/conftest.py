@@ -5,10 +5,12 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 import shutil
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from types import MappingProxyType
 from typing import Protocol
@@ -18,7 +20,7 @@ import pytest
 from tests.support import evidence
 from tests.support.audit import AuditMark
 from tests.support.clusters import RUNNING, EmbeddedCluster, running_cluster
-from tests.support.playbook import REPOSITORY, Project, Run, started
+from tests.support.playbook import REPOSITORY, Project, Run
 from tests.support.processes import ProcessWatch
 
 INVENTORIES = REPOSITORY / "inventories"
@@ -33,7 +35,7 @@ class Installation:
     report_folder  where the run left report.json and report.html
     watch          the command lines and environments of all processes during the run
     before         the audit log before the run
-    early          what the installer had written when the run had shown its plan
+    early          what the installer wrote before the run had shown its plan
     environment    variables of the process of every run
     project        the checkout that runs
     """
@@ -209,17 +211,30 @@ def _install(
 ) -> Installation:
     before = AuditMark.now(cluster.paths.audit_log)
     with ProcessWatch() as watch:
-        name = cluster.paths.name
-        with started(project.root, arguments, cluster=name, variables=variables, environment=environment) as playing:
-            playing.wait_until_it_says(PLAN, 300)
-            early = before.installer_writes()
-            run = playing.finish(420)
+        run = project.play(
+            *arguments,
+            cluster=cluster.paths.name,
+            variables=variables,
+            environment={**environment, "ANSIBLE_LOG_PATH": str(folder / "ansible.log")},
+        )
     assert run.exit_code == 0, str(run)
     # The next run on any cluster writes its report to the same place.
     inventory = arguments[arguments.index("-i") + 1] if "-i" in arguments else "current"
     written = project.root / "build" / Path(inventory).name
     report = Path(shutil.copytree(written, folder / "report"))
+    planned = said_at(folder / "ansible.log", PLAN)
+    early = [str(request) for request in before.installer_requests() if request.is_write and request.at < planned]
     return Installation(cluster, run, report, watch, before, early, arguments, variables, environment, project)
+
+
+def said_at(log: Path, pattern: str) -> datetime:
+    """When a run said something for the first time, by the log that it kept (ANSIBLE_LOG_PATH)."""
+    text = log.read_text(encoding="utf-8")
+    found = re.search(pattern, text)
+    assert found, f"{log}: nothing like {pattern!r}"
+    # A message of several lines has its time before the first.
+    stamp = re.findall(r"^(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d),(\d{3})", text[: found.start()], re.MULTILINE)[-1]
+    return datetime.fromisoformat(".".join(stamp)).astimezone()
 
 
 @pytest.hookimpl(wrapper=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -18,8 +19,9 @@ STORES_NOTHING = "authorization.k8s.io"
 
 @dataclass(frozen=True)
 class Request:
-    """One request: verb and URI, the program and user it came from, the answer's status."""
+    """One request: when it came, verb and URI, the program and user it came from, the answer's status."""
 
+    at: datetime
     verb: str
     uri: str
     agent: str
@@ -32,6 +34,7 @@ class Request:
     def of(cls, event: dict[str, Any]) -> Request:
         """A request from an event of the audit log."""
         return cls(
+            at=datetime.fromisoformat(event["requestReceivedTimestamp"]),
             verb=event["verb"],
             uri=event["requestURI"],
             agent=event.get("userAgent", ""),
