@@ -22,9 +22,9 @@ from tests.scenarios.conftest import (
     on_embedded_cluster,
 )
 from tests.scenarios.test_install_on_aws import DEPLOYMENTS, condition, deployments, model
-from tests.support import crd_mirror
+from tests.support import crd_mirror, guides
 from tests.support.audit import AuditMark
-from tests.support.clusters import EmbeddedCluster
+from tests.support.clusters import EmbeddedCluster, wait_for
 from tests.support.playbook import Project
 from tests.support.rights import settings_of, written_without_asking
 from tests.support.values_files import upgrade_by_hand
@@ -277,3 +277,34 @@ def test_a_second_run_changes_nothing_and_sends_no_write(installed: Installed) -
     run = installed.installation.again()
     assert (run.exit_code, run.recap["changed"]) == (0, 0), run.output
     assert mark.installer_writes() == []
+
+
+REMOVED = pytest.mark.parametrize(
+    "installed",
+    [target for target in TARGETS if str(target) in ("coreweave-3.5", "generic-3.4")],
+    ids=str,
+    indirect=True,
+)
+
+
+@REMOVED
+def test_the_guide_removes_everything_in_its_order_and_it_can_be_installed_again(installed: Installed) -> None:
+    """The last one: it leaves a new installation behind."""
+    made = installed.installation
+    cluster, release_names = made.cluster, {name for name, _ in guides.releases(made.cluster)}
+    gone: dict[str, object] = {"models": [], "models_delete": True, "models_prune": True}
+    run = made.again("--tags", "models", variables=gone)
+    assert run.exit_code == 0, run.output
+    wait_for("the model to be deleted", lambda: not cluster.objects("llminferenceservices.serving.kserve.io"))
+
+    removed = guides.follow(cluster, guides.commands("remove.md", "Everything"))
+    assert set(removed) == release_names
+    assert guides.releases(cluster) == []
+    assert [item["metadata"]["name"] for item in cluster.objects("deployments")] == []
+    guides.follow(cluster, guides.commands("remove.md", "What stays"))
+    left = {item["metadata"]["name"] for item in cluster.objects("namespaces")}
+    assert left == {"default", "kube-node-lease", "kube-public", "kube-system", "models"}
+
+    again = made.again()
+    assert again.exit_code == 0, again.output
+    assert condition(model(made), "Ready") == "True"
