@@ -150,6 +150,45 @@ def test_from_managed_to_external_nothing_is_deleted(theirs: EmbeddedCluster, us
     assert mark.installer_writes() == []
 
 
+def make_somebody_elses(cluster: EmbeddedCluster, layer: str, *kinds: str) -> None:
+    """The objects of a layer as if a Helm release of somebody else had made them."""
+    selector = ("--all-namespaces", "--selector", f"inference-platform.io/layer={layer}")
+    for release in ("sail-operator", "istio"):
+        cluster.do("delete", "secrets", "--namespace=istio-system", "--selector", f"owner=helm,name={release}")
+    marks = ("meta.helm.sh/release-name=mesh", "meta.helm.sh/release-namespace=istio-system")
+    cluster.do("annotate", "--overwrite", ",".join(kinds), *selector, *marks)
+    cluster.do("label", ",".join(kinds), *selector, "app.kubernetes.io/part-of-", "inference-platform.io/layer-")
+
+
+def test_somebody_elses_operator_is_adopted_only_when_the_inventory_says_so(theirs: EmbeddedCluster, used: Run) -> None:
+    assert used.exit_code == 0, used.output
+    kinds = ("deployments", "serviceaccounts", "services", "clusterroles", "clusterrolebindings", "roles",
+             "rolebindings", "istios.sailoperator.io")  # fmt: skip
+    make_somebody_elses(theirs, "sail", *kinds)
+    assert not releases(theirs) & {"sail-operator", "istio"}
+    before = uids(theirs, *kinds)
+    given: dict[str, object] = {"ownership": {"cert_manager": "auto", "sail": "managed"}}
+
+    mark = AuditMark.now(theirs.paths.audit_log)
+    refused = run(theirs, "generic", LAYERS, **given)
+    assert (refused.exit_code, refused.recap["changed"]) == (2, 0), refused.output
+    assert "IP-PRE-050" in refused.text
+    assert "Helm release istio-system/mesh" in refused.text
+    assert mark.installer_writes() == []
+
+    adopted = run(theirs, "generic", LAYERS, **given, ownership_adopt=["sail"])
+    assert adopted.exit_code == 0, adopted.output
+    assert {"sail-operator", "istio"} <= releases(theirs)
+    assert uids(theirs, *kinds) == before, "nothing was made anew"
+    operator = theirs.get("deployment", "servicemesh-operator3", "istio-system")
+    assert operator["metadata"]["annotations"]["meta.helm.sh/release-name"] == "sail-operator"
+
+    mark = AuditMark.now(theirs.paths.audit_log)
+    again = run(theirs, "generic", LAYERS, **given)
+    assert (again.exit_code, again.recap["changed"]) == (0, 0), again.output
+    assert mark.installer_writes() == []
+
+
 # ---- everything to the cloud manager ----------------------------------------------------------------------
 
 
