@@ -104,10 +104,11 @@ def test_a_model_with_a_configuration_for_the_new_release_is_told_to_move(cluste
 GENERIC: dict[str, Any] = {"platform_release": "3.5", "provider": "generic", "models": []}
 
 
-def statuses(cluster: Cluster, **how: Any) -> dict[str, str]:
+def statuses(cluster: Cluster, accepted: tuple[str, ...] = (), **how: Any) -> dict[str, str]:
     """What each check came to."""
-    rendered = render_inventory(GENERIC, platform.resolve(GENERIC).to_dict())
-    found = examine.examine(cluster, GENERIC, rendered, helm="/nowhere/helm", **how)
+    settings = {**GENERIC, "preflight_accept": list(accepted)}
+    rendered = render_inventory(settings, platform.resolve(settings).to_dict())
+    found = examine.examine(cluster, settings, rendered, helm="/nowhere/helm", **how)
     return {result.check.code: result.status for result in found.outcome.results}
 
 
@@ -129,6 +130,7 @@ def test_rights_are_asked_for_whatever_is_there_already(api: FakeApi, cluster: C
     assert statuses(cluster)["IP-PRE-004"] == "ok"
     api.fail("POST", "selfsubjectaccessreviews$", 201, times=1000)  # an answer that does not allow
     assert statuses(cluster)["IP-PRE-004"] == "error"
+    assert statuses(cluster, ("IP-PRE-004",))["IP-PRE-004"] == "accepted"
 
 
 def test_a_run_that_lays_no_layer_needs_no_right_to(api: FakeApi, cluster: Cluster) -> None:
