@@ -209,6 +209,7 @@ def _install(
     environment: Mapping[str, str] = MappingProxyType({}),
     project: Project = Project(),  # noqa: B008 - immutable
 ) -> Installation:
+    folder.mkdir(parents=True, exist_ok=True)  # Ansible makes no folder for its log
     before = AuditMark.now(cluster.paths.audit_log)
     with ProcessWatch() as watch:
         run = project.play(
