@@ -14,7 +14,7 @@ export PYTHONUNBUFFERED := 1
 
 GUIDELLM := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/inference-platform/guidellm
 
-.PHONY: help setup tools guidellm demo test test-fast lint bench local-up local-down local-status local-kubeconfig lock clean
+.PHONY: help setup tools guidellm demo test test-every test-fast lint bench local-up local-down local-status local-kubeconfig lock clean
 
 help: ## Show this help
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,7 +48,11 @@ demo: $(LOCKED) ## From nothing to an answer of a model: embedded cluster, site.
 test: $(LOCKED) $(GUIDELLM)/.locked ## Run all tests: lint, unit, rendered objects, scenarios on embedded clusters
 	@$(MAKE) --no-print-directory lint
 	@$(BIN)/python -m embedded_cluster build
-	@$(BIN)/python -m pytest tests
+	@$(BIN)/python -m pytest tests -m "not combination"
+
+test-every: $(LOCKED) ## Run the few long tests that make test leaves out
+	@$(BIN)/python -m embedded_cluster build
+	@$(BIN)/python -m pytest tests -m combination
 
 test-fast: $(LOCKED) ## Run the tests that need no cluster
 	@$(BIN)/python -m pytest tests/unit tests/rendered
