@@ -273,8 +273,13 @@ def all_kinds(cluster: Cluster, embedded_cluster: EmbeddedCluster) -> Iterator[N
     yield
     for name in added:
         cluster.delete({"apiVersion": crds.API_VERSION, "kind": crds.KIND, "metadata": {"name": name}})
-    # The next module may make them again, which must not meet the deletion of these.
-    wait_for("the CRDs to be gone", lambda: not any(cluster.get(crds.API_VERSION, crds.KIND, name) for name in added))
+    # The next module may make them again, which must not meet the deletion of these. The API server takes its time for
+    # some seventy of them, on a busy machine minutes.
+    wait_for(
+        "the CRDs to be gone",
+        lambda: not any(cluster.get(crds.API_VERSION, crds.KIND, name) for name in added),
+        seconds=300,
+    )
 
 
 @pytest.mark.usefixtures("all_kinds")
