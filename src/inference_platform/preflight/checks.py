@@ -730,9 +730,8 @@ def given_up(scene: Scene) -> Iterator[Objection]:
 @check("IP-PRE-066", "Nothing is laid that the cloud manager has yet to give up", reads=[ENGINES], guards=True)
 def given_up_first(scene: Scene) -> Iterator[Objection]:
     """What it deletes then is everything with its owner reference, ours included (observed-operators.md 2.6)."""
-    for engine, dependency, layer in _policies_that_end(scene) if scene.installs else ():
-        lays_it = scene.lays(layer) and (scene.layers is None or layer in scene.layers)
-        if layer in scene.let_go and lays_it:
+    for engine, dependency, layer in _policies_that_end(scene):
+        if layer in scene.let_go and layer in scene.laid:
             yield Objection(
                 f"{place(engine)} dependencies.{dependency}",
                 f"Unmanaged, before this installer lays {layer}",

@@ -55,10 +55,6 @@ class Scene:
         """Whether this installer or the cloud manager brings a layer of the plan."""
         return any(item["name"] == layer and item["ownership"] != "external" for item in self.plan["layers"])
 
-    def lays(self, layer: str) -> bool:
-        """Whether this installer itself brings it."""
-        return any(item["name"] == layer and item["ownership"] == "managed" for item in self.plan["layers"])
-
     @property
     def laid(self) -> set[str]:
         """The layers of the plan that the run lays itself."""
