@@ -70,13 +70,12 @@ class Client:
             stop.set()
             await asyncio.gather(*workers)
 
-    async def until(self, what: str, check: Callable[[], Awaitable[bool]], seconds: float = 30) -> float:
-        """Poll; the seconds it took."""
+    async def until(self, what: str, check: Callable[[], Awaitable[bool]], seconds: float = 30) -> None:
+        """Poll. Raises AssertionError after so many seconds."""
         began = time.monotonic()
         while not await check():
             assert time.monotonic() - began < seconds, f"waited {seconds} s for {what}; {self.statuses}"
             await asyncio.sleep(0.05)
-        return time.monotonic() - began
 
 
 def play(url: str, model: str, scenario: Callable[[Client], Awaitable[None]]) -> None:

@@ -79,8 +79,11 @@ class ModelServer:
             ("POST", "/v1/chat/completions"): self._chat,
         }
 
-    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        """Answer one request."""
+    def http(self) -> web.Server:
+        """For a runner. As with vLLM, the request of a client that goes is given up."""
+        return web.Server(self._handle, handler_cancellation=True, access_log=None)
+
+    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         handler = self._handlers.get((request.method, request.path))
         if handler is None:
             known = any(path == request.path for _, path in self._handlers)

@@ -85,7 +85,7 @@ class Server:
         await asyncio.sleep(pace.load_seconds)
         publisher = self._publisher = self._new_publisher(settings, log)
         server = self._server = ModelServer(settings, pace, self._message["pod"], publisher)
-        runner = web.ServerRunner(web.Server(server.handle, access_log=None))
+        runner = web.ServerRunner(server.http())
         try:
             await runner.setup()
             context = self._tls(settings)

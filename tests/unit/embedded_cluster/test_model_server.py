@@ -157,11 +157,13 @@ def test_the_pace_comes_from_annotations_before_the_environment() -> None:
 Ask = Callable[..., Awaitable[tuple[int, str]]]
 
 
-def talk(scenario: Callable[[Ask], Awaitable[None]], settings: ServerSettings = SETTINGS) -> None:
+def talk(
+    scenario: Callable[[Ask], Awaitable[None]], settings: ServerSettings = SETTINGS, server: ModelServer | None = None
+) -> None:
     """Run a scenario against a server; it gets a function from method, path and body to status and text."""
 
     async def run() -> None:
-        runner = web.ServerRunner(web.Server(ModelServer(settings, FAST, "llm/pod-1").handle))
+        runner = web.ServerRunner((server or ModelServer(settings, FAST, "llm/pod-1")).http())
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         root = f"http://127.0.0.1:{runner.addresses[0][1]}"
@@ -254,6 +256,21 @@ def test_metrics_have_vllms_names_and_follow_requests() -> None:
         assert 'vllm:lora_requests_info{max_lora="1",running_lora_adapters="",waiting_lora_adapters=""}' in page
 
     talk(scenario)
+
+
+def test_a_request_is_given_up_when_its_client_goes() -> None:
+    server = ModelServer(SETTINGS, Pace(ttft_ms=60_000), "llm/pod-1")
+
+    async def scenario(ask: Ask) -> None:
+        asked = asyncio.create_task(ask("POST", "/v1/completions", {"model": "qwen", "prompt": "x"}))
+        async with asyncio.timeout(10):
+            while not server.engine.running:
+                await asyncio.sleep(0.01)
+            asked.cancel()
+            while server.engine.running:
+                await asyncio.sleep(0.01)
+
+    talk(scenario, server=server)
 
 
 def test_health_is_empty_and_unknown_paths_are_not_found() -> None:
