@@ -10,6 +10,7 @@ from inference_platform.cluster import crds as crd_files
 from inference_platform.cluster import rights, run_lock
 from inference_platform.cluster.objects import Object
 from inference_platform.findings import ERROR, WARNING
+from inference_platform.label_selector import selects
 from inference_platform.models.capacity.resources import amount
 from inference_platform.platform.resolve import OPERATORS_OF_CHOICE
 from inference_platform.preflight import data, detection, node_supply, ownership
@@ -456,7 +457,7 @@ def webhooks(scene: Scene) -> Iterator[Objection]:
                 wrong,
                 f"Repair what is behind it, or delete the configuration if {webhook['name']} is a leftover: until "
                 "then the API server refuses what it is asked about.",
-                WARNING if _is_selective(webhook) else "",
+                WARNING if _may_leave_ours_out(webhook, scene) else "",
             )
 
 
@@ -497,9 +498,12 @@ def _asks_about(webhook: Mapping[str, Any], kinds: Iterable[tuple[str, str]]) ->
     )
 
 
-def _is_selective(webhook: Mapping[str, Any]) -> bool:
-    """Whether it may leave our objects out."""
-    return any(webhook.get(key) for key in ("namespaceSelector", "objectSelector", "matchConditions"))
+def _may_leave_ours_out(webhook: Mapping[str, Any], scene: Scene) -> bool:
+    """Whether its selectors may pass over all that a run makes."""
+    if webhook.get("objectSelector") or webhook.get("matchConditions"):
+        return True
+    wanted = webhook.get("namespaceSelector") or {}
+    return not any(selects(wanted, scene.labels_of(name)) for name in (*scene.namespaces, *scene.model_namespaces))
 
 
 @check("IP-PRE-032", "No admission policy forbids a layer", reads=["admission_policies"])

@@ -11,7 +11,7 @@ from inference_platform.findings import WARNING
 from inference_platform.models.rules.cluster import admits
 from inference_platform.platform.gateway import BY_ISSUER, EXTERNAL, PLATFORM_ISSUER, SELF_SIGNED_ISSUER
 from inference_platform.preflight.registry import Objection, Scene, check
-from inference_platform.preflight.snapshot import dig, labels_of, place
+from inference_platform.preflight.snapshot import dig, place
 
 GATEWAYS, ISSUERS, AUTHORITIES = "gateways", "issuers", "authorities"
 #: The platform asks for an authority of a hundred years. One of fewer than these is renewed in the platform's life.
@@ -54,11 +54,7 @@ def own_gateway(scene: Scene) -> Iterator[Objection]:
         yield Objection(place(gateway), "a listener of protocol HTTP or HTTPS", "none", "Give it one.")
         return
     for namespace in scene.model_namespaces:
-        known = {
-            **labels_of(scene.seen.namespace(namespace) or {}),
-            **wanted["namespace_labels"],
-            "kubernetes.io/metadata.name": namespace,
-        }
+        known = scene.labels_of(namespace)
         if not any(admits(item, wanted["namespace"], namespace, known) for item in listeners):
             yield Objection(
                 place(gateway),

@@ -8,7 +8,7 @@ from typing import Any
 
 from inference_platform.findings import ERROR, WARNING, Finding
 from inference_platform.preflight.ownership import Decision
-from inference_platform.preflight.snapshot import Snapshot
+from inference_platform.preflight.snapshot import Snapshot, labels_of
 
 OK, UNKNOWN, NOT_ASKED, ACCEPTED = "ok", "unknown", "not asked", "accepted"
 
@@ -77,6 +77,16 @@ class Scene:
     def model_namespaces(self) -> list[str]:
         """The namespaces of the models."""
         return sorted({item["metadata"]["namespace"] for item in self.models if item["metadata"].get("namespace")})
+
+    def labels_of(self, namespace: str) -> dict[str, str]:
+        """The labels that a namespace has when a run made or changed it."""
+        of_models = self.plan["gateway"]["namespace_labels"] if namespace in self.model_namespaces else {}
+        return {
+            **labels_of(self.seen.namespace(namespace) or {}),
+            **of_models,
+            **self.plan["namespace_labels"].get(namespace, {}),
+            "kubernetes.io/metadata.name": namespace,
+        }
 
 
 def published_charts(plan: Mapping[str, Any]) -> list[Mapping[str, Any]]:

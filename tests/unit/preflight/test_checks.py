@@ -436,6 +436,19 @@ def a_dead_webhook_for_some_namespaces(world: World) -> None:
 
 
 @case("IP-PRE-031")
+def a_dead_webhook_for_all_but_the_namespaces_of_the_system(world: World) -> None:
+    others = {"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": ["kube-system"]}
+    world.add("mutating_webhooks", configuration(namespaceSelector={"matchExpressions": [others]}))
+    world.seen.backends["other", "gone"] = "no ready pod behind the Service"
+
+
+@case("IP-PRE-031", "warning")
+def a_dead_webhook_for_some_objects(world: World) -> None:
+    world.add("mutating_webhooks", configuration(objectSelector={"matchLabels": {"a": "b"}}))
+    world.seen.backends["other", "gone"] = "no ready pod behind the Service"
+
+
+@case("IP-PRE-031")
 def a_leftover_of_a_cert_manager_elsewhere(world: World) -> None:
     world.add("validating_webhooks", configuration(rules=[asked_about("cert-manager.io", "*")]))
     world.seen.backends["other", "gone"] = "no such Service"

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from inference_platform.findings import WARNING, Finding, show
+from inference_platform.label_selector import selects
 from inference_platform.models.routes import has_scheduler
 from inference_platform.models.rules.engine import CLUSTER, Objection, Problem
 from inference_platform.models.rules.registry import RULES, rule
@@ -359,24 +360,8 @@ def admits(listener: Object, own: str, namespace: str, known: Mapping[str, str])
     rule_of = listener.get("allowedRoutes", {}).get("namespaces", {})
     source = rule_of.get("from", "Same")
     if source == "Selector":
-        return _selects(rule_of.get("selector", {}), known)
+        return selects(rule_of.get("selector", {}), known)
     return bool(source == "All" or (source == "Same" and own == namespace))
-
-
-def _selects(selector: Object, known: Mapping[str, str]) -> bool:
-    wanted = selector.get("matchLabels", {})
-    if any(known.get(key) != value for key, value in wanted.items()):
-        return False
-    return all(_holds(item, known) for item in selector.get("matchExpressions", []))
-
-
-def _holds(expression: Object, known: Mapping[str, str]) -> bool:
-    value = known.get(str(expression["key"]))
-    operator = str(expression["operator"])
-    if operator in ("Exists", "DoesNotExist"):
-        return (value is not None) == (operator == "Exists")
-    inside: bool = value in expression.get("values", [])
-    return bool(inside == (operator == "In"))
 
 
 def _admission(listener: Object) -> str:

@@ -45,8 +45,8 @@ are refused with status 429. With `flow_control` all requests wait instead, thos
 `scheduler.model_rewrites` becomes one InferenceModelRewrite for the pool of the model.
 
 The tests show all three with {here}, in front of simulated servers
-that are full: batch requests are refused, or wait with `flow_control`, and premium ones are answered in less than half
-of the time that they need beside as many requests of their own rank. The scheduler of release 3.4 is built on v1.4.0 of
+that are full: batch requests are refused at once and premium ones are not; with `flow_control` batch requests wait, and
+premium ones that came after them are answered first. The scheduler of release 3.4 is built on v1.4.0 of
 the same program. Both go by what they last read from the servers (every 50 ms) and let through about one waiting
 request each millisecond until they read again, so some requests too many reach the servers at a time, and a
 premium request waits behind those. A short `saturation.metrics_staleness` limits how many."""
