@@ -181,7 +181,8 @@ def without_need_of_credentials(findings: Iterable[Any]) -> list[Any]:
 def complete(settings: Mapping[str, Any]) -> dict[str, Any]:
     """All settings of the inventory schema: what the user set, else the default, else None.
 
-    The file of the pull secret may be that of the environment, where one is made anyway.
+    The file of the pull secret may be that of the environment, where one is made anyway. One that is named stays where
+    none is made: playbooks/mirror.yml copies images with it.
     """
     from inference_platform.catalog import load
     from inference_platform.inventory.pull_secret import VARIABLE, pull_secret_path
@@ -189,5 +190,5 @@ def complete(settings: Mapping[str, Any]) -> dict[str, Any]:
     from inference_platform.schema import load_schema
 
     every = {name: setting(settings, name) for name in load_schema("inventory")["properties"]}
-    path = pull_secret_path(settings, os.environ) if needs_pull_secret(settings, load()) else None
+    path = pull_secret_path(settings, os.environ if needs_pull_secret(settings, load()) else {})
     return {**every, VARIABLE: str(path) if path else None}

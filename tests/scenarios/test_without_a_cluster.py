@@ -151,16 +151,21 @@ def play_mirror(folder: Path, inventory: str, changes: dict[str, Any], *argument
     return Project().play(*named, *arguments, variables=variables, **settings)
 
 
-def test_a_mirror_is_filled_with_the_program_on_path(tmp_path: Path) -> None:
-    """The second command of docs/air-gap.md, with a stand-in that writes down what it is called with."""
+@pytest.mark.parametrize("named", ["-e mirror_auth_file", "pull_secret_file"])
+def test_a_mirror_is_filled_with_the_program_on_path(tmp_path: Path, named: str) -> None:
+    """The second command of docs/air-gap.md, with a stand-in that writes down what it is called with.
+
+    On OpenShift no pull secret is made; the file that the inventory names has the credentials all the same.
+    """
     program, auth = tmp_path / "bin" / "skopeo", tmp_path / "both-registries.json"
     program.parent.mkdir()
     program.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/calls\n', encoding="utf-8")
     program.chmod(0o755)
     auth.write_text('{"auths": {}}', encoding="utf-8")
+    option = ("-e", f"mirror_auth_file={auth}") if named.startswith("-e") else ()
     run = play_mirror(
-        *(tmp_path, "openshift", {"models": [OWN_IMAGE]}),
-        *("-e", "mirror_copy=true", "-e", f"mirror_auth_file={auth}"),
+        *(tmp_path, "openshift", {"models": [OWN_IMAGE], **({} if option else {named: str(auth)})}),
+        *("-e", "mirror_copy=true", *option),
         environment={"PATH": f"{program.parent}{os.pathsep}{os.environ['PATH']}"},
     )
     assert run.exit_code == 0, run

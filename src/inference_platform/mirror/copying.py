@@ -55,9 +55,14 @@ def command(program: Program, image: Image, auth_file: str | None) -> list[str]:
 def copy(images: Iterable[Image], program: Program, auth_file: str | None = None) -> list[str]:
     """Copy every image to its target, one after the other; the targets.
 
-    ``auth_file`` is a Docker config.json with both registries. Raises CopyError at the end,
-    naming every image that failed.
+    ``auth_file`` is a Docker config.json with both registries. Raises CopyError where it cannot be read, else at the
+    end, naming every image that failed.
     """
+    if auth_file and not os.access(auth_file, os.R_OK):
+        raise CopyError(
+            f"Copying images: expected a readable file with the credentials of both registries, found none at "
+            f"{auth_file}. Correct -e mirror_auth_file, or pull_secret_file in the inventory."
+        )
     done, failures = [], []
     with tempfile.TemporaryDirectory(prefix="mirror-") as folder:
         environment = _environment(Path(folder), auth_file)
@@ -84,5 +89,5 @@ def _environment(folder: Path, auth_file: str | None) -> Mapping[str, str]:
     """The environment with the credentials where crane looks for them: a folder with a config.json."""
     if not auth_file:
         return os.environ
-    (folder / "config.json").symlink_to(Path(auth_file).expanduser().resolve())
+    (folder / "config.json").symlink_to(Path(auth_file).resolve())
     return {**os.environ, "DOCKER_CONFIG": str(folder)}

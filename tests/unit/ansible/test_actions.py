@@ -156,6 +156,9 @@ def test_settings_are_complete_with_defaults(monkeypatch: pytest.MonkeyPatch, tm
     public = {"provider": "generic", "distribution": "community"}
     assert plan.complete(public)["pull_secret_file"] is None, "the environment alone makes no pull secret"
     assert plan.complete({**public, "pull_secret_file": "/a"})["pull_secret_file"] == "/a"
+    openshift = {"provider": "openshift"}
+    assert plan.complete(openshift)["pull_secret_file"] is None, "the nodes of OpenShift have the credentials"
+    assert plan.complete({**openshift, "pull_secret_file": "/a"})["pull_secret_file"] == "/a", "mirror.yml uses it"
 
 
 def test_the_plan_says_which_cluster_and_who_owns_what(aws: dict[str, Any]) -> None:
