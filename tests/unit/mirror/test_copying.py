@@ -72,7 +72,7 @@ def test_one_failure_does_not_stop_the_others_and_is_named(tmp_path: Path) -> No
 
 def test_credentials_that_are_not_there_stop_before_the_first_image(tmp_path: Path) -> None:
     stand_in(tmp_path / "bin", "crane")
-    with pytest.raises(copying.CopyError, match="expected a readable file with the credentials .* pull_secret_file"):
+    with pytest.raises(copying.CopyError, match=r"expected a readable file .* pull_secret_file"):
         copying.copy(IMAGES, copying.find_program(str(tmp_path / "bin")), str(tmp_path / "none.json"))
     assert not (tmp_path / "bin" / "calls").exists()
 
