@@ -151,13 +151,25 @@ def _helm(explicit: str | None) -> tuple[str, str] | None:
     return None
 
 
-def look_at_pull_secret(cluster: Cluster, seen: Snapshot, source: Mapping[str, str], registry: str) -> None:
-    """Whether the Secret (namespace, name) has credentials for the registry; what is in it goes nowhere."""
-    place = secrets.Credentials(secret=(source["namespace"], source["name"]))
+def look_at_pull_secret(
+    cluster: Cluster, seen: Snapshot, source: Mapping[str, str], registry: str, mirror: str = ""
+) -> None:
+    """Whether the Secret (namespace, name) has credentials for the registry, or for the mirror where there is one.
+
+    What is in it goes nowhere.
+    """
+    place = (source["namespace"], source["name"])
     try:
-        secrets.read_credentials(cluster, place, registry=registry)
+        content = secrets.read_credentials(
+            cluster, secrets.Credentials(secret=place), registry="" if mirror else registry
+        )
     except errors.ClusterError as error:
         seen.pull_secret = str(error)
+        return
+    try:
+        secrets.checked(content, f"Secret {'/'.join(place)}", mirror)
+    except secrets.PullSecretError as error:
+        seen.pull_secret_for_mirror = str(error)
 
 
 # ---- models -----------------------------------------------------------------------------------------------

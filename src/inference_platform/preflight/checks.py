@@ -420,6 +420,14 @@ def pull_secret(scene: Scene) -> Iterator[Objection]:
     if scene.seen.pull_secret:
         expected = "a Secret of type kubernetes.io/dockerconfigjson with credentials"
         yield Objection("pull_secret_from", expected, scene.seen.pull_secret, "Make it, or correct its name.")
+    if scene.seen.pull_secret_for_mirror:
+        yield Objection(
+            "pull_secret_from",
+            f"credentials for {scene.plan['image_registry']}, from which the nodes pull",
+            scene.seen.pull_secret_for_mirror,
+            "Leave it as it is if the mirror lets everyone pull.",
+            severity=WARNING,
+        )
 
 
 # ---- admission --------------------------------------------------------------------------------------------

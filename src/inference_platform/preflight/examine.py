@@ -221,10 +221,8 @@ def _ask(cluster: Cluster, settings: Mapping[str, Any], scene: Scene, crd_source
     """The questions beyond lists but those about rights and admission."""
     plan, seen = scene.plan, scene.seen
     if settings.get("pull_secret_from") and plan["pull_secret"]["name"]:
-        # A mirror of the site may need no credentials.
         registry = catalog.load().distributions[plan["distribution"]].get("pull_secret_registry", "")
-        wanted = "" if plan["image_registry"] else registry
-        survey.look_at_pull_secret(cluster, seen, settings["pull_secret_from"], wanted)
+        survey.look_at_pull_secret(cluster, seen, settings["pull_secret_from"], registry, plan["image_registry"])
     survey.look_behind_webhooks(cluster, seen, without=scene.repaired_namespaces)
     ours = [layer for layer in plan["layers"] if layer["ownership"] == "managed"]
     sets = {name: plan["crds"][name] for layer in ours for name in layer["crds"]}

@@ -48,6 +48,7 @@ class Snapshot:
     helm      what is wrong with the helm program, as (found, remedy); None when nothing is
     unasked   code of a check whose question was not asked in this run -> why
     pull_secret  what is wrong with the Secret that the pull secret is copied from, "" when nothing is
+    pull_secret_for_mirror  what it lacks for the mirror of the site, "" when nothing
     """
 
     server: str = ""
@@ -66,6 +67,7 @@ class Snapshot:
     charts: dict[str, tuple[str, str]] = field(default_factory=dict)
     helm: tuple[str, str] | None = None
     pull_secret: str = ""
+    pull_secret_for_mirror: str = ""
     unasked: dict[str, str] = field(default_factory=dict)
 
     def of(self, part: str) -> list[Object]:

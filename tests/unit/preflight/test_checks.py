@@ -821,6 +821,11 @@ def the_secret_with_the_credentials_is_not_there(world: World) -> None:
     world.seen.pull_secret = "expected Secret vault/registry, found none"
 
 
+@case("IP-PRE-023", "warning")
+def the_secret_has_no_credentials_for_the_mirror(world: World) -> None:
+    world.seen.pull_secret_for_mirror = "expected credentials for mirror.example.com, found those for quay.io"
+
+
 def gateway(*listeners: dict[str, Any]) -> dict[str, Any]:
     return named("Gateway", "mine", "edge", spec={"listeners": list(listeners)})
 

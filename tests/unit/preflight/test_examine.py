@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 
 from inference_platform import platform
-from inference_platform.cluster import survey
+from inference_platform.cluster import secrets, survey
 from inference_platform.cluster.client import Cluster
 from inference_platform.models.pipeline import render_inventory
 from inference_platform.preflight import examine
@@ -165,6 +166,32 @@ def test_admission_is_tried_until_all_is_laid_in_the_versions_of_the_plan(
     lay(api, **there)
     assert statuses(cluster, **how)["IP-PRE-030"] == status
     assert any(item.method == "PATCH" for item in api.requests) is (status == "ok")
+
+
+@pytest.mark.parametrize(
+    ("registry", "mirror", "status"),
+    [
+        pytest.param("registry.redhat.io", "", "ok", id="the registry"),
+        pytest.param("quay.io", "", "error", id="another registry"),
+        pytest.param("mirror.example.com:5000", "mirror.example.com:5000/platform/", "ok", id="the mirror"),
+        pytest.param("registry.redhat.io", "mirror.example.com:5000/platform", "warning", id="not the mirror"),
+        pytest.param("", "mirror.example.com:5000/platform", "error", id="none at all"),
+    ],
+)
+def test_a_secret_to_copy_has_credentials_for_where_the_nodes_pull_from(
+    api: FakeApi, cluster: Cluster, registry: str, mirror: str, status: str
+) -> None:
+    """As for a file (IP-INV-013): a mirror may let everyone pull."""
+    auths = {registry: {"username": "somebody", "password": "not-to-be-seen"}} if registry else {}
+    api.put(secrets.pull_secret("registry", "vault", json.dumps({"auths": auths}).encode()))
+    source = {"namespace": "vault", "name": "registry"}
+    settings = {**GENERIC, "pull_secret_from": source, "platform_image_registry": mirror}
+    rendered = render_inventory(settings, platform.resolve(settings).to_dict())
+    found = examine.examine(cluster, settings, rendered, helm="/nowhere/helm").outcome
+    assert {result.check.code: result.status for result in found.results}["IP-PRE-023"] == status
+    told = " ".join(f"{item.expected} {item.found}" for item in found.findings if item.code == "IP-PRE-023")
+    assert (f"credentials for {mirror}, found those for {registry}" in told) is (status == "warning")
+    assert "not-to-be-seen" not in told
 
 
 @pytest.mark.parametrize("by_us", [False, True])
