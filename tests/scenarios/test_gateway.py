@@ -12,6 +12,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -285,6 +286,22 @@ def test_a_gateway_of_ones_own_is_told_of_a_changed_authority(platform: Platform
     new = platform.secret("rhai-ca", "cert-manager", "tls.crt")
     found = [pem(item) for item in x509.load_pem_x509_certificates(text.encode())]
     assert found[1:] == [first_of(new), first_of(old)]
+
+
+def test_changed_credentials_reach_a_gateway_of_ones_own_with_the_tags_of_the_docs(
+    platform: Platform, tmp_path: Path
+) -> None:
+    """docs/pull-secrets.md, "Rotation": its copy is of the layer inference_gateway."""
+    own = {"external": {"name": "front", "namespace": "edge"}, "namespace_labels": {"edge": "allowed"}}
+    file, login = tmp_path / "auth.json", {"username": "somebody", "password": "of-a-rotation"}
+    file.write_text(json.dumps({"auths": {"registry.redhat.io": login}}), encoding="utf-8")
+    tags = "namespaces,models,inference_gateway"
+    run = platform.again("--tags", tags, gateway=own, pull_secret_file=str(file))
+    assert run.exit_code == 0, str(run)
+    copies = {
+        space: platform.secret("rhai-pull-secret", space, ".dockerconfigjson") for space in (APPS, "models", "edge")
+    }
+    assert copies == dict.fromkeys(copies, file.read_text(encoding="utf-8"))
 
 
 # ---- asking -----------------------------------------------------------------------------------------------
