@@ -38,9 +38,10 @@ class ActionModule(PlatformAction):
 
         cluster = self.connect(arguments)
         folder = Path(arguments["values_directory"]) if arguments["values_directory"] and not self.check else None
-        outcomes, parts = [], []
+        outcomes, parts, warnings = [], [], list[str]()
         for entry in arguments["releases"]:
-            wanted = self.wanted(cluster, entry, arguments)
+            wanted, told = self.wanted(cluster, entry, arguments)
+            warnings += told
             if folder:
                 values_file.write(folder, wanted)
             applied, outcome = self.install(cluster, wanted, arguments)
@@ -53,24 +54,27 @@ class ActionModule(PlatformAction):
             "msg": "; ".join(f"{name} {in_words(outcome)}" for name, outcome in outcomes),
             "notes": [note for _, outcome in outcomes for note in outcome.notes],
             "diff": {"prepared": "\n".join(diff for _, diff in parts if diff)},
+            "warnings": warnings,
         }
 
-    def wanted(self, cluster: Any, entry: Mapping[str, Any], arguments: Mapping[str, Any]) -> Any:
-        """A release with its chart, which is fetched if others publish it, and its values."""
+    def wanted(self, cluster: Any, entry: Mapping[str, Any], arguments: Mapping[str, Any]) -> tuple[Any, list[str]]:
+        """A release with its chart, which is fetched if others publish it, and its values; and what to tell of them."""
         from inference_platform import paths
         from inference_platform.cluster import charts, helm, release
 
-        values = values_of(entry, arguments)
+        values, told = values_of(entry, arguments), list[str]()
         for source in arguments["certificates"]:
             if source["release"] == entry["name"]:
-                values[source["value"]] = bundle(cluster, source, entry["namespace"], check=self.check)
+                found = bundle(cluster, source, entry["namespace"], check=self.check)
+                values[source["value"]] = found.text
+                told += filter(None, [found.note])
         published = entry.get("published")
         if not published:
             own = Path(arguments["charts"] or paths.CHARTS) / entry["chart"]
-            return release.Release(entry["name"], entry["namespace"], own, values)
+            return release.Release(entry["name"], entry["namespace"], own, values), told
         mirror, cache = arguments["chart_mirror"] or None, arguments["chart_cache"] or None
         folder = charts.locate(published, helm.find(arguments["helm"] or None), mirror=mirror, cache=cache)
-        return release.Release(entry["name"], entry["namespace"], folder, values, published["layer"])
+        return release.Release(entry["name"], entry["namespace"], folder, values, published["layer"]), told
 
     def install(self, cluster: Any, wanted: Any, arguments: Mapping[str, Any]) -> tuple[Any, Any]:
         """What changed of the CRDs in the folder ``crds`` of a chart, and of its release.
@@ -125,8 +129,8 @@ def merge(base: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def bundle(cluster: Any, source: Mapping[str, str], namespace: str, *, check: bool) -> str:
-    """The certificates (PEM) of an entry of ``certificates``; ``namespace`` is that of the release."""
+def bundle(cluster: Any, source: Mapping[str, str], namespace: str, *, check: bool) -> Any:
+    """The bundle (``trust.Bundle``) for an entry of ``certificates``; ``namespace`` is that of the release."""
     from inference_platform.cluster import trust
 
     in_use = (namespace, source["config_map"]) if source.get("config_map") else None

@@ -53,10 +53,13 @@ def supply(
         return Supplied()
     found = Supplied()
     source = trust.Source(*authority, _CERTIFICATE, (namespace, BUNDLE))
-    wanted = [_bundle(namespace, trust.bundle(cluster, source, check=check))]
+    bundle = trust.bundle(cluster, source, check=check)
+    wanted = [_bundle(namespace, bundle.text)]
     if secret and live["spec"]["gatewayClassName"] == _ISTIO:
         wanted.append(pull_secret(secret[0], namespace, secret[1](), _LABELS))
     ours = [item for item in wanted if _may_change(cluster, item, found.notes)]
+    if bundle.note and wanted[0] in ours:
+        found.notes.append(bundle.note)
     found.outcome = apply(cluster, ours, check=check, force=True)
     if any(change.action == UPDATE and change.ref.name == BUNDLE for change in found.outcome.changes):
         found.notes.append(

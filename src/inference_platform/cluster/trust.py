@@ -2,7 +2,8 @@
 
 A new authority takes the place of the old one in its Secret at once, and what the old one signed goes on being served
 until it is signed anew.  So the certificates of the bundle that is in use stay in it as long as a Secret of the
-cluster holds something they signed (platform.md 4.2: nobody else refreshes the bundle).
+cluster holds something they signed (platform.md 4.2: nobody else refreshes the bundle).  A user who may not look into
+all namespaces cannot know that: then they stay until they expire.
 """
 
 from __future__ import annotations
@@ -41,26 +42,49 @@ class Source:
         return f"Secret {self.namespace}/{self.secret} key {self.key}"
 
 
-def bundle(cluster: Cluster, source: Source, *, check: bool = False, now: datetime.datetime | None = None) -> str:
-    """The bundle (PEM): the authority first, then those that are still needed, in the order in which they were.
+@dataclass(frozen=True)
+class Bundle:
+    """Certificates in PEM form, and what the user should know of them (whole sentences, "" for nothing)."""
+
+    text: str
+    note: str = ""
+
+
+def bundle(cluster: Cluster, source: Source, *, check: bool = False, now: datetime.datetime | None = None) -> Bundle:
+    """The bundle: the authority first, then those that are still needed, in the order in which they were.
 
     In check mode a Secret that a run would only make gives a placeholder.  Raises TrustError.
     """
     secret = cluster.get("v1", "Secret", source.secret, source.namespace)
     if secret is None and check:
-        return f"{_BEGIN}\n(from {source}, once it exists)\n-----END CERTIFICATE-----"
+        return Bundle(f"{_BEGIN}\n(from {source}, once it exists)\n-----END CERTIFICATE-----")
     current = authorities(secret, source)
     if source.config_map is None:
-        return "\n".join(map(pem, current))
+        return Bundle(_text(current))
     namespace, name = source.config_map
     live = cluster.get("v1", "ConfigMap", name, namespace)
-    kept = others(_read(((live or {}).get("data") or {}).get(source.key, "")), current)
-    if not kept:
-        return "\n".join(map(pem, current))
     moment = now or datetime.datetime.now(datetime.UTC)
-    served = list(_served(cluster))
-    needed = [item for item in kept if item.not_valid_after_utc > moment and signed_any(item, served)]
-    return "\n".join(map(pem, [*current, *needed]))
+    before = others(_read(((live or {}).get("data") or {}).get(source.key, "")), current)
+    valid = [item for item in before if item.not_valid_after_utc > moment]
+    if not valid:
+        return Bundle(_text(current))
+    try:
+        served = list(_served(cluster))
+    except errors.Forbidden:
+        return Bundle(_text([*current, *valid]), _cannot_tell(namespace, name))
+    return Bundle(_text([*current, *(item for item in valid if signed_any(item, served))]))
+
+
+def _text(certificates: Iterable[x509.Certificate]) -> str:
+    return "\n".join(map(pem, certificates))
+
+
+def _cannot_tell(namespace: str, name: str) -> str:
+    return (
+        f"ConfigMap {namespace}/{name} keeps the authorities from before the change: expected the right to list "
+        "Secrets in all namespaces, to see whether anything that they signed is still in use; found that it is "
+        "refused. They stay trusted until they expire, or until a run of a user with that right finds them unused."
+    )
 
 
 def authorities(secret: Object | None, source: Source) -> list[x509.Certificate]:

@@ -22,6 +22,7 @@ from ansible_collections.inference.platform.plugins.plugin_utils.timeline import
 
 from inference_platform import platform
 from inference_platform.catalog import load as load_catalog
+from inference_platform.cluster import trust
 from inference_platform.cluster.gate import GateProgress, GateResult, Waiting
 from inference_platform.cluster.helm import ReleaseError
 from inference_platform.findings import Finding
@@ -212,3 +213,23 @@ def test_no_image_is_copied_before_the_charts_are_there(monkeypatch: pytest.Monk
     with pytest.raises(ReleaseError, match="Expected the helm program /no/helm"):
         action.perform({**arguments, **given, **wanted})
     assert copied == []
+
+
+def test_a_release_warns_of_authorities_that_its_bundle_keeps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trust, "bundle", lambda *_, **__: trust.Bundle("THE BUNDLE", "It keeps an old one."))
+    action, installed = release.ActionModule.__new__(release.ActionModule), list[Any]()
+    monkeypatch.setattr(action, "_task", SimpleNamespace(check_mode=False), raising=False)
+    monkeypatch.setattr(action, "connect", lambda _: None)
+
+    def install(_: Any, wanted: Any, __: Any) -> tuple[Any, Any]:
+        installed.append(wanted)
+        outcome = SimpleNamespace(action="unchanged", changed=False, diff="", notes=[])
+        return SimpleNamespace(changed=False, diff=lambda: ""), outcome
+
+    monkeypatch.setattr(action, "install", install)
+    arguments = {name: option.get("default") for name, option in release.ActionModule.ARGUMENTS.items()}
+    source = {"release": "inference-gateway", "value": "caBundle", "namespace": "x", "secret": "y", "key": "ca.crt"}
+    entries = [{"name": name, "chart": name, "namespace": "apps"} for name in ("inference-gateway", "pki")]
+    done = action.perform({**arguments, "values": {}, "releases": entries, "certificates": [source]})
+    assert done["warnings"] == ["It keeps an old one."]
+    assert [item.values for item in installed] == [{"caBundle": "THE BUNDLE"}, {}]

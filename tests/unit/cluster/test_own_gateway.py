@@ -14,6 +14,8 @@ from tests.unit.cluster.test_trust import put_authority, put_tls, signer
 
 API = "gateway.networking.k8s.io/v1"
 GATEWAY = {"namespace": "edge", "name": "front"}
+#: Days for which an authority is good, whenever the tests run.
+LONG = 36500
 CONTENT = b'{"auths": {"registry.redhat.io": {"auth": "bWU6aHVudGVyMg=="}}}'
 
 
@@ -62,7 +64,7 @@ def test_it_gets_bundle_and_pull_secret_once(api: FakeApi, cluster: Cluster) -> 
 def test_a_new_authority_comes_before_the_old_one_and_its_owner_is_told_to_restart_the_pods(
     api: FakeApi, cluster: Cluster
 ) -> None:
-    old, new = signer(), signer()
+    old, new = signer(days=LONG), signer(days=LONG)
     put_authority(api, old)
     put_gateway(api)
     supply(cluster)
@@ -73,6 +75,21 @@ def test_a_new_authority_comes_before_the_old_one_and_its_owner_is_told_to_resta
     assert api.stored("ConfigMap", "rhai-ca-bundle", "edge")["data"]["ca.crt"] == f"{new.pem}\n{old.pem}\n"
     (note,) = found.notes
     assert "Restart the pods of Gateway edge/front" in note
+
+
+def test_a_user_who_may_not_see_all_secrets_changes_the_authority_and_is_told_what_stays(
+    api: FakeApi, cluster: Cluster
+) -> None:
+    old, new = signer(days=LONG), signer(days=LONG)
+    put_authority(api, old)
+    put_gateway(api)
+    supply(cluster)
+    put_authority(api, new)
+    api.fail("GET", "/api/v1/secrets$", 403, "cannot list secrets at the cluster scope", reason="Forbidden")
+    found = supply(cluster)
+    assert changes(found) == ["update ConfigMap edge/rhai-ca-bundle"]
+    assert api.stored("ConfigMap", "rhai-ca-bundle", "edge")["data"]["ca.crt"] == f"{new.pem}\n{old.pem}\n"
+    assert [note for note in found.notes if "the right to list Secrets in all namespaces" in note]
 
 
 def test_proxies_of_another_controller_get_no_credentials(api: FakeApi, cluster: Cluster) -> None:

@@ -71,7 +71,7 @@ def put_authority(api: FakeApi, authority: Signer, root: Signer | None = None) -
 def test_the_first_bundle_is_the_authority_alone(api: FakeApi, cluster: Cluster) -> None:
     own = signer()
     put_authority(api, own)
-    assert trust.bundle(cluster, SOURCE) == own.pem
+    assert trust.bundle(cluster, SOURCE).text == own.pem
 
 
 def test_a_new_authority_comes_before_the_old_one_while_something_of_the_old_one_is_served(
@@ -82,9 +82,9 @@ def test_a_new_authority_comes_before_the_old_one_while_something_of_the_old_one
     put_bundle(api, old)
     put_tls(api, "model-certs", "models", tls_crt=signer(by=old).pem, tls_key="never looked at")
     wanted = f"{new.pem}\n{old.pem}"
-    assert trust.bundle(cluster, SOURCE, now=NOW) == wanted
+    assert trust.bundle(cluster, SOURCE, now=NOW).text == wanted
     put_bundle(api, new, old)
-    assert trust.bundle(cluster, SOURCE, now=NOW) == wanted
+    assert trust.bundle(cluster, SOURCE, now=NOW).text == wanted
 
 
 def test_the_old_authority_goes_when_nothing_of_it_is_served_or_it_has_expired(api: FakeApi, cluster: Cluster) -> None:
@@ -93,7 +93,19 @@ def test_the_old_authority_goes_when_nothing_of_it_is_served_or_it_has_expired(a
     put_bundle(api, new, old, expired)
     put_tls(api, "model-certs", "models", tls_crt=signer(by=new).pem)
     put_tls(api, "forgotten", "models", tls_crt=signer(by=expired).pem)
-    assert trust.bundle(cluster, SOURCE, now=NOW) == new.pem
+    assert trust.bundle(cluster, SOURCE, now=NOW).text == new.pem
+
+
+def test_the_old_authority_stays_where_the_user_may_not_see_what_it_signed(api: FakeApi, cluster: Cluster) -> None:
+    old, expired, new = signer(), signer(days=-1), signer()
+    put_authority(api, new)
+    put_bundle(api, new, old, expired)
+    api.fail("GET", "/api/v1/secrets$", 403, "cannot list secrets at the cluster scope", reason="Forbidden")
+    found = trust.bundle(cluster, SOURCE, now=NOW)
+    assert found.text == f"{new.pem}\n{old.pem}"
+    assert "ConfigMap apps/rhai-ca-bundle keeps" in found.note
+    assert "the right to list Secrets in all namespaces" in found.note
+    assert trust.bundle(cluster, SOURCE, now=NOW) == trust.Bundle(new.pem), "a user who may see it lets it go"
 
 
 def test_a_renewed_certificate_of_the_same_key_takes_the_place_of_the_old_one(api: FakeApi, cluster: Cluster) -> None:
@@ -102,14 +114,14 @@ def test_a_renewed_certificate_of_the_same_key_takes_the_place_of_the_old_one(ap
     put_authority(api, renewed)
     put_bundle(api, old)
     put_tls(api, "model-certs", "models", tls_crt=signer(by=old).pem)
-    assert trust.bundle(cluster, SOURCE, now=NOW) == renewed.pem
+    assert trust.bundle(cluster, SOURCE, now=NOW).text == renewed.pem
 
 
 def test_an_authority_below_a_root_is_in_the_bundle_beside_it(api: FakeApi, cluster: Cluster) -> None:
     root = signer()
     below = signer(by=root)
     put_authority(api, below, root)
-    assert trust.bundle(cluster, SOURCE) == f"{root.pem}\n{below.pem}"
+    assert trust.bundle(cluster, SOURCE).text == f"{root.pem}\n{below.pem}"
 
 
 @pytest.mark.parametrize("key", ["-----BEGIN PRIVATE KEY-----\nx", "AND A KEY"])
@@ -124,7 +136,7 @@ def test_a_key_never_gets_into_the_bundle(api: FakeApi, cluster: Cluster, key: s
 def test_a_missing_authority_stops_a_run_and_not_a_check(cluster: Cluster) -> None:
     with pytest.raises(trust.TrustError, match=r"found no such Secret.*describe certificate rhai-ca"):
         trust.bundle(cluster, SOURCE)
-    assert "once it exists" in trust.bundle(cluster, SOURCE, check=True)
+    assert "once it exists" in trust.bundle(cluster, SOURCE, check=True).text
 
 
 def test_as_long_as_nothing_changes_two_objects_are_read(api: FakeApi, cluster: Cluster) -> None:
@@ -133,7 +145,7 @@ def test_as_long_as_nothing_changes_two_objects_are_read(api: FakeApi, cluster: 
     put_bundle(api, own)
     cluster.discovery()
     before = len(api.requests)
-    assert trust.bundle(cluster, SOURCE) == own.pem
+    assert trust.bundle(cluster, SOURCE).text == own.pem
     assert len(api.requests) - before == 2
     asked: list[Any] = [request.path for request in api.requests[before:]]
     assert not any(path.endswith("/secrets") for path in asked)
