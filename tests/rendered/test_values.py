@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -169,6 +170,17 @@ def test_every_key_of_the_values_has_a_comment(chart: str) -> None:
 def test_the_notes_give_the_next_three_commands(helm: Helm, any_case: Case, tmp_path: Path) -> None:
     commands = _notes(helm, any_case, tmp_path).split("Next:")[1].strip().splitlines()
     assert [line.split()[0] in ("kubectl", "helm") for line in commands] == [True, True, True], commands
+    assert [line for line in commands if "  " in line.strip()] == [], "a name is missing"
+    charts = re.findall(r" charts/(\S+) ", "\n".join(commands))
+    assert set(charts) <= set(ALL_CHARTS)
+
+
+@pytest.mark.parametrize(("values", "chart"), [(None, "kserve-instance"), ("release-3.5", "platform")])
+def test_the_platform_operator_is_followed_by_the_chart_that_makes_it_install_kserve(
+    helm: Helm, tmp_path: Path, values: str | None, chart: str
+) -> None:
+    notes = _notes(helm, case("rhai-operator", values), tmp_path)
+    assert re.findall(r"--install (\S+)", notes) == [chart]
 
 
 def test_the_helpers_are_the_same_file_in_every_chart() -> None:

@@ -154,8 +154,9 @@ def _pods_of(model: Model) -> Command:
 
 def _ask(model: Model) -> Command:
     body = json.dumps({"model": model.served_name, "prompt": "Kubernetes is", "max_tokens": 32}, ensure_ascii=False)
+    private = " (add --insecure where its certificate is of an authority unknown to curl)"
     return Command(
-        f"Ask {model.name} through the gateway",
+        f"Ask {model.name} through the gateway{private if model.url.startswith('https:') else ''}",
         f"curl {shlex.quote(model.url + '/v1/completions')} "
         f"--header 'Content-Type: application/json' --data {shlex.quote(body)}",
     )
