@@ -37,6 +37,9 @@ AS_THE_COMMENT_SAYS: dict[str, dict[str, Any]] = {
     "chart_sha256": {"distribution": "community"},
     "traffic_groups": {"model_defaults": {"namespace": "models", "traffic": {"group": "chat"}}},
 }
+_BUT_OPENSHIFT = frozenset({"eks", "aks", "gke", "coreweave", "generic"})
+#: Settings about where CRD files come from.
+OF_CRD_FILES = ("crd_directory", "platform_crd_mirror", "platform_crd_cache")
 #: Settings that say nothing to some providers: why, and which sample has them.
 ONLY_FOR = {
     # OpenShift's operators come by OLM, and nowhere else does.
@@ -46,8 +49,10 @@ ONLY_FOR = {
     # OpenShift's operators make the authority, and nobody publishes charts for it.
     **dict.fromkeys(
         ("certificate_authority", "platform_chart_mirror", "chart_sha256", "pull_secret_from"),
-        frozenset({"eks", "aks", "gke", "coreweave", "generic"}),
+        _BUT_OPENSHIFT,
     ),
+    # OpenShift and its operators bring all CRDs: no layer there lays any.
+    **dict.fromkeys(OF_CRD_FILES, _BUT_OPENSHIFT),
 }
 
 
@@ -92,8 +97,9 @@ def test_the_inventory_has_no_mistake(inventory: str, environment: dict[str, str
 @pytest.mark.parametrize("inventory", SAMPLES)
 @pytest.mark.parametrize("number", range(len(FILES)), ids=FILES)
 def test_every_setting_of_one_sample_is_in_all_of_them(inventory: str, number: int) -> None:
-    """But for how long a layer may take, which is longer where others bring it."""
-    reference = set(yaml.safe_load(files_of("eks")[number].read_text(encoding="utf-8")))
+    """But for how long a layer may take, which is longer where others bring it, and what says nothing to a provider."""
+    every = yaml.safe_load(files_of("eks")[number].read_text(encoding="utf-8"))
+    reference = {name for name in every if inventory in ONLY_FOR.get(name, SAMPLES)}
     found = set(yaml.safe_load(files_of(inventory)[number].read_text(encoding="utf-8")))
     assert {name for name in found if not name.endswith("_wait_seconds")} == reference
 
@@ -105,6 +111,14 @@ def test_every_setting_that_says_something_to_the_provider_is_in_its_sample(inve
     wanted = {name for name in known if inventory in ONLY_FOR.get(name, SAMPLES)}
     found = {name for path in files_of(inventory) for name in _NAME.findall(path.read_text(encoding="utf-8"))}
     assert found & known == wanted
+
+
+@pytest.mark.parametrize("inventory", SAMPLES)
+def test_settings_about_crd_files_are_where_a_layer_lays_any(inventory: str) -> None:
+    variables = variables_of(inventory)
+    plan = resolve({name: variables[name] for name in ("platform_release", "distribution", "provider")}).to_dict()
+    lays = any(layer["crds"] for layer in plan["layers"])
+    assert {name for name in OF_CRD_FILES if name in variables} == ({*OF_CRD_FILES} if lays else set())
 
 
 def examples() -> list[tuple[str, str]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -194,7 +194,7 @@ def decide(
                 choices[name],
                 detection.detect(entries[name], seen),
                 seen,
-                brings=_brings(name, entries[name], plan, crd_source),
+                brings=_brings(name, entries[name], _owners(wanted.get(name, ""), choices[name]), plan, crd_source),
                 distribution=plan["distribution"],
                 adopted=name in adopted,
                 namespaces=tuple(plan["namespaces"].values()),
@@ -206,12 +206,22 @@ def decide(
     ]
 
 
-def _brings(name: str, entry: Mapping[str, Any], plan: Mapping[str, Any], source: CrdSource) -> str:
-    """The version that a dependency of CRDs would be brought to: of the lock, or of the files in a folder."""
+def _owners(wanted: str, possible: Sequence[str]) -> Sequence[str]:
+    """Who may come to own a dependency, by what the inventory says of it."""
+    return possible if wanted == ownership.AUTO else (wanted or possible[0],)
+
+
+def _brings(
+    name: str, entry: Mapping[str, Any], owners: Sequence[str], plan: Mapping[str, Any], source: CrdSource
+) -> str:
+    """The version that a dependency of CRDs would be brought to, "" where it is somebody else's.
+
+    This installer lays the files of a folder, if there is one; else the version is that of the lock.
+    """
     lock = plan["crds"].get(_CRD_SET.get(name, ""))
-    if lock is None:
+    if lock is None or not {ownership.MANAGED, ownership.DELEGATED} & {*owners}:
         return ""
-    if not source.directory:
+    if ownership.MANAGED not in owners or not source.directory:
         return str(lock["version"])
     files = crds.locate(_CRD_SET[name], lock["files"], directory=source.directory)
     return str(annotations_of(crds.parse(files[0])).get(entry["version"]["annotation"], ""))

@@ -73,7 +73,7 @@ def collect(
         layer_problems=_layer_problems(cluster, platform),
         kubeconfig=kubeconfig,
         answered=frozenset(answered),
-        unverified=(*_directory_note(crd_directory), *unverified),
+        unverified=(*_directory_note(platform, crd_directory), *unverified),
     )
     return observe(Objects(established_crds=established, **lists), platform, context)
 
@@ -117,7 +117,7 @@ def _timing(name: str, entry: Mapping[str, Any]) -> Timing:
         ) from error
 
 
-def _directory_note(crd_directory: str) -> list[str]:
-    if not crd_directory:
+def _directory_note(platform: Mapping[str, Any], crd_directory: str) -> list[str]:
+    if not crd_directory or not any(layer["crds"] for layer in platform["layers"]):
         return []
     return [f"The CRDs came from the directory {crd_directory} and were not compared with the checksums of the lock."]

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from inference_platform import platform
-from inference_platform.cluster import secrets, survey
+from inference_platform.cluster import crds, secrets, survey
 from inference_platform.cluster.client import Cluster
 from inference_platform.models.pipeline import render_inventory
-from inference_platform.preflight import examine
+from inference_platform.preflight import data, examine
+from inference_platform.preflight.snapshot import Snapshot
 from tests.unit.cluster.fake_api import FakeApi
 
 SERVING = "serving.kserve.io/v1alpha2"
@@ -192,6 +194,27 @@ def test_a_secret_to_copy_has_credentials_for_where_the_nodes_pull_from(
     told = " ".join(f"{item.expected} {item.found}" for item in found.findings if item.code == "IP-PRE-023")
     assert (f"credentials for {mirror}, found those for {registry}" in told) is (status == "warning")
     assert "not-to-be-seen" not in told
+
+
+@pytest.mark.parametrize(
+    ("provider", "owner", "reads"),
+    [
+        pytest.param("openshift", "", False, id="OpenShift's own"),
+        pytest.param("openshift", "auto", False, id="OpenShift's own, auto"),
+        pytest.param("generic", "external", False, id="external"),
+        pytest.param("aws", "delegated", False, id="of the cloud manager"),
+        pytest.param("generic", "auto", True, id="auto"),
+        pytest.param("generic", "", True, id="managed"),
+    ],
+)
+def test_the_file_of_a_crd_is_read_only_where_this_installer_may_lay_it(
+    tmp_path: Path, provider: str, owner: str, reads: bool
+) -> None:
+    settings: dict[str, Any] = {"platform_release": "3.4", "provider": provider}
+    settings |= {"ownership": {"gateway_api": owner}} if owner else {}
+    plan, empty = platform.resolve(settings).to_dict(), examine.CrdSource(tmp_path)
+    with pytest.raises(crds.CrdFileError, match="crd_directory") if reads else nullcontext():
+        examine.decide(settings, plan, data.load()["dependencies"], Snapshot(), empty)
 
 
 @pytest.mark.parametrize("by_us", [False, True])

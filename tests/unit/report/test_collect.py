@@ -107,6 +107,14 @@ def test_a_crd_directory_is_named_as_unverified() -> None:
     )
 
 
+def test_a_crd_directory_from_which_no_layer_takes_any_is_not_named() -> None:
+    """As on OpenShift, whose operators bring their CRDs."""
+    platform = example.platform()
+    platform["layers"] = [{**layer, "crds": []} for layer in platform["layers"]]
+    observation = collect(as_cluster(FakeCluster()), platform, now=NOW, crd_directory="crds")
+    assert not [line for line in observation.unverified if "directory crds" in line]
+
+
 def test_the_kubeconfig_is_quoted_for_the_shell() -> None:
     observation = collect(as_cluster(FakeCluster()), example.platform(), now=NOW, kubeconfig="my files/config")
     assert observation.environment == "export KUBECONFIG='my files/config'"
