@@ -33,6 +33,18 @@ def plan(**settings: Any) -> dict[str, Any]:
             id="load balancer of another's gateway",
         ),
         pytest.param(
+            {"gateway": {"external": EXTERNAL}, "inference_gateway_service_annotations": {"a/b": "c"}},
+            "IP-PLT-010",
+            "Remove inference_gateway_service_annotations",
+            id="annotations that no Service gets",
+        ),
+        pytest.param(
+            {"gateway": {"external": EXTERNAL}, "inference_gateway_values": {"inference-gateway": {}}},
+            "IP-PLT-010",
+            "Remove inference_gateway_values",
+            id="values of a chart that is not installed",
+        ),
+        pytest.param(
             {"gateway": {"external": {"name": "inference-gateway", "namespace": "redhat-ods-applications"}}},
             "IP-PLT-011",
             "the platform's",

@@ -46,7 +46,7 @@ RULES = {
     "IP-PLT-007": "`gateway_load_balancer` is one that the provider has.",
     "IP-PLT-008": "`platform_image_registry` is empty where operators name the images.",
     "IP-PLT-009": "`olm_operators` is only for providers whose operators come from OLM.",
-    "IP-PLT-010": "Beside `gateway.external` nothing is said about listeners or load balancers.",
+    "IP-PLT-010": "Beside `gateway.external` nothing is said about listeners, load balancers or the chart.",
     "IP-PLT-011": "`gateway.external` is not the platform's own Gateway.",
     "IP-PLT-012": "The gateway has a listener.",
     "IP-PLT-013": "`gateway.http.redirect` has both listeners.",

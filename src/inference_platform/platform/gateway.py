@@ -23,6 +23,12 @@ SERVING_SECRET = "inference-gateway-cert-secret"
 
 _ALLOWED = {"labelled": "Selector", "all": "All"}
 _OF_ANY_GATEWAY = frozenset({"external", "namespace_labels"})
+#: What only the chart of the platform's gateway takes: what it is, and the value that says nothing.
+_OF_THE_OWN_CHART: Mapping[str, tuple[str, Any]] = {
+    "gateway_load_balancer": ("load balancer", "default"),
+    "inference_gateway_service_annotations": ("annotations of a Service", {}),
+    "inference_gateway_values": ("values of a chart", {}),
+}
 
 
 def complete(written: Mapping[str, Any]) -> dict[str, Any]:
@@ -71,14 +77,15 @@ def _beside_external(
             show(written[path[1]]),
             f"Remove {'.'.join(path)}: a Gateway of your own is set up by you. Or remove gateway.external.",
         )
-    if settings.get("gateway_load_balancer", "default") != "default":
-        yield report.error(
-            "IP-PLT-010",
-            ("gateway_load_balancer",),
-            "no load balancer beside gateway.external",
-            show(settings["gateway_load_balancer"]),
-            "Remove gateway_load_balancer: a Gateway of your own brings its own. Or remove gateway.external.",
-        )
+    for name, (what, unused) in _OF_THE_OWN_CHART.items():
+        if settings.get(name, unused) != unused:
+            yield report.error(
+                "IP-PLT-010",
+                (name,),
+                f"no {what} beside gateway.external",
+                show(settings[name]),
+                f"Remove {name}: a Gateway of your own brings its own. Or remove gateway.external.",
+            )
     if (named["namespace"], named["name"]) == own:
         yield report.error(
             "IP-PLT-011",
