@@ -25,6 +25,7 @@ class ActionModule(PlatformAction):
         "extra_values": {"type": "dict", "default": {}},
         "certificates": {"type": "list", "elements": "dict", "default": []},
         "adopted": {"type": "list", "elements": "str", "default": []},
+        "let_go": {"type": "list", "elements": "str", "default": []},
         "charts": {"type": "path"},
         "chart_mirror": {"type": "str"},
         "chart_cache": {"type": "path"},
@@ -92,6 +93,7 @@ class ActionModule(PlatformAction):
             helm=arguments["helm"] or None,
             check=self.check,
             adopt=wanted.name in arguments["adopted"],
+            let_go=arguments["let_go"],
             on_wait=Waiting(Display()).say,
         )
         return applied, outcome

@@ -47,6 +47,12 @@ options:
     type: list
     elements: str
     default: []
+  let_go:
+    description:
+      - Dependencies that the cloud manager may delete. A release that would tell it to delete another one is refused.
+    type: list
+    elements: str
+    default: []
   charts:
     description: Folder of the charts. Default is the one of this project.
     type: path

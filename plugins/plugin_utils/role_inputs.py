@@ -7,7 +7,9 @@ after the first ones were laid.
 from __future__ import annotations
 
 import difflib
+import functools
 from collections.abc import Callable, Iterator, Mapping
+from operator import getitem
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,8 @@ OF_THE_PLAN = {
     "startingCSV": "that of olm_operators, or of the release",
     "approval": "Manual",
 }
+#: In ``decided`` of layers.yml: no setting changes the value.
+OF_NO_SETTING = "platform"
 TYPE_WORDS = {
     "bool": "true or false",
     "dict": "a mapping",
@@ -65,7 +69,8 @@ def check_role_inputs(roles: Path, given: Mapping[str, Any], where: Callable[[tu
 def check_chart_values(
     catalog: Any, given: Mapping[str, Any], where: Callable[[tuple[str, ...]], str]
 ) -> Iterator[Any]:
-    """A finding for each entry of a layer's values that is no mapping, or that no release of the layer would get.
+    """A finding for each entry of a layer's values that is no mapping, or that no release of the layer would get, and
+    for each value that the plan decides.
 
     ``catalog`` is that of the package; ``given`` as for `check_role_inputs`.
     """
@@ -81,13 +86,13 @@ def check_chart_values(
         if not isinstance(values, Mapping):
             continue
         packages = {entry["package"] for known in operators for key, entry in known.items() if key == layer["name"]}
-        releases = [
-            release["name"]
+        decided = {
+            release["name"]: release.get("decided", {})
             for release in layer.get("releases", [])
             if distribution in release.get("when", {}).get("distribution", [distribution])
-        ]
-        for release in sorted(values.keys() - {*releases, *packages}, key=str):
-            known = or_list(list(dict.fromkeys([*releases, *sorted(packages)]))) or "none, the layer has no release"
+        }
+        for release in sorted(values.keys() - {*decided, *packages}, key=str):
+            known = or_list(list(dict.fromkeys([*decided, *sorted(packages)]))) or "none, the layer has no release"
             yield Finding(
                 LOST_VALUE, ERROR, where((name, release)), f"a release of the layer: {known}", show(release),
                 f"Correct the name, or remove it from {name}.",
@@ -105,3 +110,38 @@ def check_chart_values(
                     LOST_VALUE, ERROR, where((name, package, key)), OF_THE_PLAN[key], show(values[package][key]),
                     f"Remove {key}; olm_operators takes channel and version of cert_manager and lws.",
                 )  # fmt: skip
+        for release in sorted(decided.keys() & values.keys()):
+            yield from _decided_values(decided[release], values[release], (name, release), where)
+
+
+def _decided_values(
+    decided: Mapping[str, str], content: Any, place: tuple[str, ...], where: Callable[[tuple[str, ...]], str]
+) -> Iterator[Any]:
+    """A finding for each value that the plan decides among the ``content`` given for a release at ``place``.
+
+    ``decided``: the setting that each of them (dotted path) follows, or `OF_NO_SETTING`.
+    """
+    from inference_platform.findings import ERROR, Finding, show
+
+    given = {_written(content, value.split(".")): followed for value, followed in decided.items()}
+    for keys, followed in given.items():
+        if not keys:
+            continue
+        expected, instead = f"what the setting {followed} says", f" Set {followed} instead."
+        if followed == OF_NO_SETTING:
+            expected, instead = "that of the platform", ""
+        yield Finding(
+            LOST_VALUE, ERROR, where((*place, *keys)), expected, show(functools.reduce(getitem, keys, content)),
+            f"Remove {'.'.join(keys)}: gates, checks and other charts go by the plan.{instead}",
+        )  # fmt: skip
+
+
+def _written(content: Any, keys: list[str]) -> tuple[str, ...]:
+    """The place of a value in ``content``, or of what is there instead of a mapping with it; empty without either."""
+    for depth, key in enumerate(keys):
+        if not isinstance(content, Mapping):
+            return tuple(keys[:depth])
+        if key not in content:
+            return ()
+        content = content[key]
+    return tuple(keys)

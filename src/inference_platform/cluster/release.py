@@ -26,7 +26,7 @@ import datetime
 import gzip
 import json
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -111,6 +111,7 @@ def install(
     helm: str | None = None,
     check: bool = False,
     adopt: bool = False,
+    let_go: Collection[str] = (),
     sleep: Callable[[float], None] = time.sleep,
     on_wait: Callable[[float, str], None] = lambda _seconds, _what: None,
 ) -> ReleaseResult:
@@ -119,6 +120,7 @@ def install(
     helm   path of the helm program; None means $INFERENCE_PLATFORM_HELM, then PATH
     check  says what would change, from `helm template` and the live objects; writes nothing
     adopt  take over objects of this name that somebody else made
+    let_go  dependencies that the cloud manager may delete (``ownership_let_go``)
     on_wait  told the seconds so far and what is waited for
     """
     result = ReleaseResult(release.name, release.namespace)
@@ -144,7 +146,7 @@ def install(
     old = parse_manifest(stored.manifest, release.namespace, cluster) if stored else []
     if check or protected.holds(old):
         manifest = helm_program.template(program, cluster, release, upgrade=stored is not None)
-        refuse_losses(release, old, parse_manifest(manifest, release.namespace, cluster))
+        refuse_losses(release, old, parse_manifest(manifest, release.namespace, cluster), let_go)
     if not check:
         cluster.about_to_write()
         manifest, result.revision = _upgrade(program, cluster, release, sleep, on_wait, adopt=adopt)
@@ -184,9 +186,9 @@ def _upgrade(
         return helm_program.upgrade(program, cluster, release, sleep, adopt=adopt)
 
 
-def refuse_losses(release: Release, before: list[Object], after: list[Object]) -> None:
-    """Raises ReleaseError when more would be lost than the objects of the release."""
-    losses = protected.losses(before, after)
+def refuse_losses(release: Release, before: list[Object], after: list[Object], let_go: Collection[str] = ()) -> None:
+    """Raises ReleaseError when more would be lost than the objects of the release; ``let_go`` as for `install`."""
+    losses = protected.losses(before, after, let_go)
     if losses:
         raise ReleaseError(
             f"{release}: expected objects with more behind them to stay, found that {'; '.join(losses)}. Nothing was "

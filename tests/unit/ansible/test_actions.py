@@ -141,6 +141,115 @@ def test_values_that_are_no_mapping_or_of_another_distribution_are_told() -> Non
     assert list(check_chart_values(load_catalog(), mine, ".".join)) == []
 
 
+@pytest.mark.parametrize(
+    ("layer", "release", "values", "place", "instead"),
+    [
+        pytest.param(
+            "cloud_manager",
+            "kubernetes-engine",
+            {"dependencies": {"lws": {"managementPolicy": "Unmanaged"}}},
+            "dependencies",
+            "Set ownership instead.",
+            id="it would delete every LeaderWorkerSet",
+        ),
+        pytest.param(
+            "cloud_manager", "cloud-manager", {"provider": "azure"}, "provider", "Set provider instead.", id="provider"
+        ),
+        pytest.param(
+            "sail", "istio", {"updateStrategy": "RevisionBased"}, "updateStrategy", "go by the plan.", id="no istiod"
+        ),
+        pytest.param("pki", "pki", {"ca": {"secretName": "x"}}, "ca.secretName", "go by the plan.", id="authority"),
+        pytest.param("pki", "pki", {"ca": None}, "ca", "", id="nothing in place of a mapping"),
+        pytest.param(
+            "platform_operator",
+            "rhai-operator",
+            {"applicationsNamespace": "mine"},
+            "applicationsNamespace",
+            "go by the plan.",
+            id="namespace",
+        ),
+        pytest.param(
+            "inference_gateway",
+            "inference-gateway",
+            {"https": {"certificate": {"issuerName": "mine"}}},
+            "https.certificate.issuerName",
+            "Set gateway instead.",
+            id="issuer",
+        ),
+    ],
+)
+def test_chart_values_that_the_plan_decides_are_found_before_anything_starts(
+    layer: str, release: str, values: dict[str, Any], place: str, instead: str
+) -> None:
+    given = {f"{layer}_values": {release: values}}
+    (found,) = check_chart_values(load_catalog(), given, ".".join)
+    assert (found.code, found.where) == ("IP-INV-021", f"{layer}_values.{release}.{place}")
+    assert found.remedy.endswith(instead)
+
+
+def test_chart_values_that_the_plan_leaves_free_are_taken() -> None:
+    given = {
+        "cloud_manager_values": {"cloud-manager": {"nodeSelector": {"a": "b"}}, "kubernetes-engine": {}},
+        "sail_values": {"istio": {"pilot": {"resources": {"requests": {"cpu": "500m"}}}}},
+        "pki_values": {"pki": {"ca": {"duration": "8760h"}}},
+        "inference_gateway_values": {
+            "inference-gateway": {"https": {"certificate": {"extraDnsNames": ["a.example.com"]}}},
+            "openshift-gateway": {"https": {"hostname": "models.example.com", "serviceCA": False}},
+        },
+    }
+    assert list(check_chart_values(load_catalog(), given, ".".join)) == []
+
+
+#: Values that a role gives from the plan and a user may have otherwise: nothing else goes by them.
+FREE = {"images", "relatedImages", "istioImages", "service", "sail-operator.version"}
+
+
+def releases_of_own_charts() -> dict[str, dict[str, Any]]:
+    """The entries of layers.yml by name."""
+    entries = [entry for layer in load_catalog().layers for entry in layer.get("releases", [])]
+    return {entry["name"]: entry for entry in entries if "chart" in entry}
+
+
+def values_of_roles() -> set[tuple[str, str]]:
+    """(release, dotted path) of every value that a role gives."""
+    found = set()
+    for path in (ROOT / "roles").glob("*/vars/main.yml"):
+        values = yaml.safe_load(path.read_text(encoding="utf-8")).get(f"_{path.parents[1].name}_values", {})
+        found |= {(name, leaf) for name, content in values.items() for leaf in dotted_leaves(content)}
+    return found
+
+
+def dotted_leaves(content: dict[str, Any], above: str = "") -> list[str]:
+    """Paths of all values that are no mappings."""
+    leaves: list[str] = []
+    for key, value in content.items():
+        leaves += dotted_leaves(value, f"{above}{key}.") if isinstance(value, dict) else [f"{above}{key}"]
+    return leaves
+
+
+def test_values_that_a_role_gives_are_decided_by_the_plan_or_known_to_be_free() -> None:
+    entries, given = releases_of_own_charts(), values_of_roles()
+    assert ("kubernetes-engine", "dependencies") in given
+    unsaid = {
+        f"{name}.{value}"
+        for name, value in given
+        if not any(f"{value}.".startswith(f"{part}.") for part in entries[name].get("decided", {}))
+    }
+    assert {text for text in unsaid if not {text, text.split(".")[1]} & FREE} == set()
+
+
+def test_decided_values_are_values_of_the_chart_and_follow_settings_that_exist() -> None:
+    settings = json.loads((ROOT / "schemas" / "inventory.schema.json").read_text())["properties"]
+    for name, entry in releases_of_own_charts().items():
+        schema = json.loads((ROOT / "charts" / entry["chart"] / "values.schema.json").read_text())
+        for value, followed in entry.get("decided", {}).items():
+            part = schema
+            for key in value.split("."):
+                assert key in part["properties"], f"{name}: {value}"
+                part = part["properties"][key]
+            assert followed in {*settings, "platform"}, f"{name}: {value}"
+
+
 def test_a_role_input_that_is_named_like_a_setting_is_told_with_it() -> None:
     given = {"models_profiles": {"large": {"gpu": {"count": 8}}}}
     (found,) = check_role_inputs(ROOT / "roles", given, lambda path: path[0])

@@ -193,6 +193,32 @@ def test_no_release_removes_kserve(before: dict[str, Any], after: dict[str, Any]
     assert protected.losses([named], [named]) == []
 
 
+ENGINES = ("AWSKubernetesEngine", "AzureKubernetesEngine", "CoreWeaveKubernetesEngine")
+DEPENDENCIES = {"certManager": "cert_manager", "gatewayAPI": "gateway_api", "lws": "lws", "sailOperator": "sail"}
+
+
+@pytest.mark.parametrize("kind", ENGINES)
+@pytest.mark.parametrize(("field", "dependency"), DEPENDENCIES.items())
+def test_no_release_tells_the_cloud_manager_to_delete_what_it_manages(kind: str, field: str, dependency: str) -> None:
+    before = engine_with(kind, {name: {"managementPolicy": "Managed"} for name in DEPENDENCIES})
+    kept = before["spec"]["dependencies"]
+    after = engine_with(kind, {**kept, field: {"managementPolicy": "Unmanaged"}})
+    (loss,) = protected.losses([before], [after])
+    assert f"dependencies.{field}.managementPolicy would become Unmanaged: the cloud manager would delete" in loss
+    assert f"ownership_let_go: [{dependency}]" in loss
+    left_out = engine_with(kind, {})
+    assert len(protected.losses([left_out], [after])) == 1, "left out means Managed"
+    others = set(DEPENDENCIES.values()) - {dependency}
+    assert protected.losses([before], [after], others) == [loss]
+    assert protected.losses([before], [after], {dependency}) == []
+    assert protected.losses([after], [before]) == protected.losses([after], [after]) == []
+
+
+def engine_with(kind: str, dependencies: dict[str, Any]) -> dict[str, Any]:
+    api_version = "infrastructure.opendatahub.io/v1alpha1"
+    return {"apiVersion": api_version, "kind": kind, "metadata": {"name": "x"}, "spec": {"dependencies": dependencies}}
+
+
 def test_the_end_of_kserve_is_that_of_the_serving_stack(tmp_path: Path) -> None:
     api = FakeApi()
     api.crd(*kserve.REQUIRED)
