@@ -14,7 +14,8 @@ import pytest
 
 from inference_platform.cluster.client import Cluster
 from inference_platform.cluster.errors import ClusterError, UnknownKind
-from tests.platform.settings import Settings, SettingsError, expectations, from_environment
+from tests.platform.expectations import Expectations
+from tests.platform.settings import Settings, SettingsError, from_environment
 
 HERE = Path(__file__).resolve().parent
 MODEL_KIND = ("serving.kserve.io/v1alpha2", "LLMInferenceService")
@@ -30,7 +31,6 @@ def pytest_ignore_collect(config: pytest.Config) -> bool | None:
 def pytest_configure(config: pytest.Config) -> None:
     """Ends the session before collection when the environment does not say what to check."""
     if _is_named(config):
-        wanted()
         connection()
 
 
@@ -57,12 +57,9 @@ def connection() -> Cluster:
         raise pytest.UsageError(str(error)) from error
 
 
-def wanted() -> dict[str, Any]:
-    """What catalog/expected.yml says for this release and provider."""
-    try:
-        return expectations(settings().release, settings().provider)
-    except SettingsError as error:
-        raise pytest.UsageError(str(error)) from error
+def wanted() -> Expectations:
+    """What must be there, by the plan."""
+    return settings().expected
 
 
 def _models() -> list[tuple[str, str]]:
@@ -80,17 +77,19 @@ def _models() -> list[tuple[str, str]]:
 
 
 PARAMETERS: dict[str, Any] = {
-    "namespace": lambda: [(entry["name"], entry["name"]) for entry in wanted()["namespaces"]],
-    "deployment": lambda: [(f"{e['namespace']}/{e['name']}", e) for e in wanted()["deployments"]],
-    "service": lambda: [(f"{e['namespace']}/{e['name']}", e) for e in wanted()["services"]],
-    "crd": lambda: [(name, name) for name in wanted()["crds"]],
+    "namespace": lambda: [(name, name) for name in wanted().namespaces],
+    "secret_namespace": lambda: [(name, name) for name in wanted().with_secret],
+    "deployment": lambda: [("/".join(key), key) for key in wanted().deployments],
+    "service": lambda: [(f"{entry.namespace}/{entry.name}", entry) for entry in wanted().services],
+    "crd": lambda: [(name, name) for name in wanted().crds],
+    "gateway_class": lambda: [(name, name) for name in wanted().gateway_classes],
     "model_key": lambda: [("/".join(key), key) for key in _models()],
 }
 """Fixture name -> (test id, value) pairs."""
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """One test per namespace, Deployment, Service, CRD and model."""
+    """One test per namespace, Deployment, Service, CRD, class and model."""
     for name, entries in PARAMETERS.items():
         if name in metafunc.fixturenames:
             pairs = entries()
@@ -98,7 +97,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.fixture(scope="session")
-def expected() -> dict[str, Any]:
+def expected() -> Expectations:
     """What must be there, for values that are not one test each."""
     return wanted()
 

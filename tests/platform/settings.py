@@ -1,7 +1,8 @@
-"""What the checks are told by the environment, and what they must find."""
+"""What the checks are told by the environment: which cluster to look at, and the plan that must hold there."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,17 @@ from typing import Any
 
 import yaml
 
-EXPECTED = Path(__file__).parents[2] / "catalog" / "expected.yml"
+from inference_platform.findings import InventoryError
+from inference_platform.platform import resolve
+from tests.platform.expectations import PARTS, Expectations, expectations
+
+SEE = "See tests/platform/README.md."
+#: Variables that say the settings of an inventory, where no plan is given, and what they are named there.
+SETTINGS = {
+    "PLATFORM_RELEASE": "platform_release",
+    "PLATFORM_DISTRIBUTION": "distribution",
+    "PLATFORM_PROVIDER": "provider",
+}
 
 
 class SettingsError(Exception):
@@ -22,19 +33,18 @@ class Settings:
 
     kubeconfig: str
     context: str | None
-    release: str
-    provider: str
+    expected: Expectations
     models: tuple[tuple[str, str], ...] | None
     report: str | None
 
 
 def from_environment(environment: Mapping[str, str]) -> Settings:
     """Reads the PLATFORM_ variables. Raises SettingsError with the name of what is missing or wrong."""
+    plan = _given_plan(environment) if environment.get("PLATFORM_PLAN") else _resolved_plan(environment)
     return Settings(
         kubeconfig=_required(environment, "PLATFORM_KUBECONFIG", "the kubeconfig of the cluster to check"),
         context=environment.get("PLATFORM_CONTEXT") or None,
-        release=_required(environment, "PLATFORM_RELEASE", "the platform_release of the inventory"),
-        provider=_required(environment, "PLATFORM_PROVIDER", "the provider of the inventory"),
+        expected=expectations(plan),
         models=_models(environment.get("PLATFORM_MODELS", "")),
         report=environment.get("PLATFORM_REPORT") or None,
     )
@@ -43,8 +53,45 @@ def from_environment(environment: Mapping[str, str]) -> Settings:
 def _required(environment: Mapping[str, str], name: str, meaning: str) -> str:
     value = environment.get(name, "")
     if not value:
-        raise SettingsError(f"{name}: expected {meaning}, found nothing. See tests/platform/README.md.")
+        raise SettingsError(f"{name}: expected {meaning}, found nothing. {SEE}")
     return value
+
+
+def _given_plan(environment: Mapping[str, str]) -> dict[str, Any]:
+    """The plan, or what the checks need of it, that playbooks/verify.yml gives as JSON."""
+    try:
+        plan = json.loads(environment["PLATFORM_PLAN"])
+    except ValueError as error:
+        raise SettingsError(f"PLATFORM_PLAN: expected a plan as JSON, found something else: {error}. {SEE}") from error
+    missing = [name for name in PARTS if not (isinstance(plan, dict) and name in plan)]
+    if missing:
+        raise SettingsError(f"PLATFORM_PLAN: expected {', '.join(PARTS)}, found no {', '.join(missing)}. {SEE}")
+    return dict(plan)
+
+
+def _resolved_plan(environment: Mapping[str, str]) -> dict[str, Any]:
+    """The plan for the settings that the environment says, and those of the files that it names."""
+    settings: dict[str, Any] = {}
+    for name in filter(None, environment.get("PLATFORM_SETTINGS", "").split(",")):
+        settings |= _settings_file(Path(name.strip()).expanduser())
+    settings |= {key: environment[name] for name, key in SETTINGS.items() if environment.get(name)}
+    for name in ("PLATFORM_RELEASE", "PLATFORM_PROVIDER"):
+        if not settings.get(SETTINGS[name]):
+            _required({}, name, f"the {SETTINGS[name]} of the inventory")
+    try:
+        return resolve(settings).to_dict()
+    except InventoryError as error:
+        raise SettingsError(f"PLATFORM_RELEASE, PLATFORM_PROVIDER, PLATFORM_SETTINGS: {error}") from error
+
+
+def _settings_file(path: Path) -> dict[str, Any]:
+    try:
+        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise SettingsError(f"PLATFORM_SETTINGS: expected a YAML file with settings, found {path}: {error}") from error
+    if not isinstance(found, dict):
+        raise SettingsError(f"PLATFORM_SETTINGS: expected settings by name in {path}, found something else.")
+    return found
 
 
 def _models(text: str) -> tuple[tuple[str, str], ...] | None:
@@ -55,25 +102,3 @@ def _models(text: str) -> tuple[tuple[str, str], ...] | None:
             raise SettingsError(f'PLATFORM_MODELS: expected namespace/name, found "{entry}".')
         models.append((namespace, name))
     return tuple(models) or None
-
-
-def expectations(release: str, provider: str) -> dict[str, Any]:
-    """The part of catalog/expected.yml for a release on a provider, with its placeholders filled in."""
-    releases: dict[str, dict[str, Any]] = yaml.safe_load(EXPECTED.read_text(encoding="utf-8"))["releases"]
-    if release not in releases:
-        known = ", ".join(releases)
-        raise SettingsError(f'PLATFORM_RELEASE: expected one of {known}, found "{release}".')
-    found = releases[release]
-    if provider not in found["providers"]:
-        known = ", ".join(found["providers"])
-        raise SettingsError(f'PLATFORM_PROVIDER: expected one of {known}, found "{provider}".')
-    lists = ("namespaces", "deployments", "services")
-    return found | {name: _for_provider(found[name], provider) for name in lists}
-
-
-def _for_provider(entries: list[dict[str, Any]], provider: str) -> list[dict[str, Any]]:
-    return [
-        entry | {"name": entry["name"].replace("{provider}", provider)}
-        for entry in entries
-        if provider in entry.get("only", [provider])
-    ]

@@ -144,9 +144,7 @@ def test_the_model_is_ready_with_the_presets_of_the_chart(community: Community) 
 def test_the_gateway_is_programmed_and_the_checks_from_outside_hold(community: Community) -> None:
     gateway = community.installation.cluster.get("gateway", "inference-gateway", "kserve")
     assert condition(gateway, "Programmed") == "True"
-    made = community.installation
-    arguments = ["playbooks/verify.yml" if word == "site.yml" else word for word in made.arguments]
-    run = Project().play(*arguments, cluster=made.cluster.paths.name, variables=made.variables)
+    run = community.installation.verify()
     assert run.exit_code == 0, run.output
 
 

@@ -216,6 +216,14 @@ def test_the_model_is_ready(installed: Installed) -> None:
     assert condition(model(installed.installation), "Ready") == "True"
 
 
+@pytest.mark.parametrize(
+    "installed", [target for target in TARGETS if str(target) == "generic-3.5"], ids=str, indirect=True
+)
+def test_without_load_balancers_the_checks_from_outside_hold(installed: Installed) -> None:
+    run = installed.installation.verify()
+    assert (run.exit_code, run.recap["changed"]) == (0, 0), run.output
+
+
 WITHOUT_INTERNET = pytest.mark.parametrize(
     "installed", [target for target in TARGETS if target.mirror], ids=str, indirect=True
 )

@@ -199,6 +199,11 @@ def test_a_second_run_and_a_check_of_it_change_nothing_and_send_no_write(openshi
     assert mark.installer_writes() == []
 
 
+def test_the_checks_from_outside_hold(openshift: Installed) -> None:
+    run = openshift.installation.verify()
+    assert (run.exit_code, run.recap["changed"]) == (0, 0), run.output
+
+
 def test_a_pod_with_a_fixed_user_is_refused_as_by_openshift(openshift: Installed) -> None:
     """The policy that stands for SecurityContextConstraints was in force, so all pods above passed it."""
     context = '{"spec": {"securityContext": {"runAsUser": 1000}}}'

@@ -118,12 +118,14 @@ def cluster(roomy: EmbeddedCluster, applied: Run) -> EmbeddedCluster:
     return roomy
 
 
-def apply(cluster: EmbeddedCluster, models: list[Object], **variables: Any) -> Run:
-    """models.yml with these models beside those of the inventory."""
+def apply(
+    cluster: EmbeddedCluster, models: list[Object], playbook: str = "playbooks/models.yml", **variables: Any
+) -> Run:
+    """A playbook with these models beside those of the inventory."""
     file = INVENTORIES / "local/group_vars/all/30-models.yml"
     own = yaml.safe_load(file.read_text(encoding="utf-8"))["models"]
     together = {"models": [*own, *models], "models_wait_seconds": 240, **variables}
-    return run_on(cluster, playbook="playbooks/models.yml", variables=together)
+    return run_on(cluster, playbook=playbook, variables=together)
 
 
 def set_gpus(cluster: EmbeddedCluster, count: str) -> None:
@@ -220,6 +222,11 @@ def test_a_stopped_model_has_nothing_but_its_conditions(cluster: EmbeddedCluster
 
 
 # What reaches the servers -----------------------------------------------------------------
+
+
+def test_the_checks_from_outside_hold_for_every_topology(cluster: EmbeddedCluster) -> None:
+    run = apply(cluster, MODELS, "playbooks/verify.yml")
+    assert (run.exit_code, run.recap["changed"]) == (0, 0), run.output
 
 
 def test_tensor_parallelism_reaches_vllm(cluster: EmbeddedCluster) -> None:
