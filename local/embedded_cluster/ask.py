@@ -16,7 +16,7 @@ from embedded_cluster.paths import ClusterPaths
 API_VERSION, KIND = "serving.kserve.io/v1alpha2", "LLMInferenceService"
 PROMPT = "Kubernetes is"
 TOKENS = 16
-TIMEOUT_SECONDS = 10
+TIMEOUT_SECONDS = 30
 
 
 class AskError(Exception):

@@ -13,7 +13,8 @@ import random
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterable
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -94,14 +95,21 @@ def free_port(address: str = "127.0.0.1", preferred: int | None = None) -> int:
     """A free TCP port of an address; `preferred` when it is free.
 
     Ports come from below the range that the kernel uses for outgoing connections, so that
-    none of those takes the port before its server listens.
+    none of those takes the port before its server listens. None of the last hundreds is given
+    twice by a process: its server may not listen yet.
     """
-    if preferred and _is_free(address, preferred):
-        return preferred
+    if not (preferred and _is_free(address, preferred)):
+        preferred = next(port for port in _random_ports() if port not in _given and _is_free(address, port))
+    _given.append(preferred)
+    return preferred
+
+
+def _random_ports() -> Iterator[int]:
     while True:
-        port = random.randint(*SERVER_PORTS)
-        if _is_free(address, port):
-            return port
+        yield random.randint(*SERVER_PORTS)
+
+
+_given: deque[int] = deque(maxlen=500)
 
 
 def _is_free(address: str, port: int) -> bool:

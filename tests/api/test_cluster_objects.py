@@ -16,7 +16,7 @@ from inference_platform.cluster.objects import Object, Ref
 from inference_platform.models import RenderResult
 from inference_platform.preflight import data, examine
 from inference_platform.preflight.snapshot import Snapshot
-from tests.support.clusters import EmbeddedCluster
+from tests.support.clusters import EmbeddedCluster, wait_for
 from tests.support.rights import asked_for, settings_of
 
 pytestmark = pytest.mark.cluster
@@ -215,7 +215,7 @@ def test_a_crd_is_applied_once_served_and_never_loses_a_stored_version(
     first = crd_file(tmp_path, ("v1alpha1",), "v1alpha1")
     assert crds.apply_crds(cluster, [first], check=True).changed
     assert crds.apply_crds(cluster, [first]).changed
-    gate.wait(cluster, [{"check": "crds", "names": [first.name]}], timeout=20)
+    gate.wait(cluster, [{"check": "crds", "names": [first.name]}], timeout=60)
     assert not apply(cluster, [gear]).errors
     before = writes(embedded_cluster)
     assert not crds.apply_crds(cluster, [first]).changed
@@ -234,7 +234,7 @@ def test_a_gate_explains_a_deployment_that_cannot_get_ready(cluster: Cluster) ->
     check = {"check": "deployment", "namespace": SPACE, "name": "d", "next": "kubectl describe"}
     seen: list[gate.GateProgress] = []
     with pytest.raises(gate.GateTimeout) as caught:
-        gate.wait(cluster, [check], timeout=6, on_progress=seen.append)
+        gate.wait(cluster, [check], timeout=12, on_progress=seen.append)
     text = str(caught.value)
     for part in ("0 of 1 replicas available", "not scheduled: 0/", "Available=False", "event FailedScheduling"):
         assert part in text
@@ -284,12 +284,18 @@ def test_a_right_in_the_namespaces_of_the_plan_will_do(cluster: Cluster, embedde
     assert not apply(cluster, [account, binding]).errors
     path = f"/api/v1/namespaces/{SPACE}/serviceaccounts/tenant/token"
     token = cluster.request("POST", path, body={"spec": {}}, subject="get a token")["status"]["token"]
-    tenant, seen = as_user(embedded_cluster, {"token": token}), Snapshot()
+    tenant = as_user(embedded_cluster, {"token": token})
     deployment, claim = ("apps", "deployments", "create"), ("", "services", "create")
     listing, namespace = ("", "secrets", "list"), ("", "namespaces", "create")
     homes = {("apps", "deployments"): [SPACE], ("", "services"): [SPACE, "kube-system"], ("", "secrets"): [SPACE]}
-    survey.ask_for_rights(tenant, seen, [deployment, claim, listing, namespace], homes)
-    assert seen.denied == {claim: ("kube-system",), listing: (), namespace: ()}
+
+    def denied() -> dict[tuple[str, str, str], tuple[str, ...]]:
+        seen = Snapshot()
+        survey.ask_for_rights(tenant, seen, [deployment, claim, listing, namespace], homes)
+        return seen.denied
+
+    wait_for("the binding to act", lambda: deployment not in denied())
+    assert denied() == {claim: ("kube-system",), listing: (), namespace: ()}
 
 
 def test_the_catalogue_knows_what_is_in_namespaces(cluster: Cluster, embedded_cluster: EmbeddedCluster) -> None:

@@ -18,7 +18,7 @@ from embedded_cluster.standins.objects import contains
 from inference_platform.models import render
 from inference_platform.platform import resolve
 from tests.rendered.charts import Helm, all_cases
-from tests.support.clusters import EmbeddedCluster, running_cluster, wait_for
+from tests.support.clusters import EmbeddedCluster, running_cluster, wait_for, wait_for_crds
 from tests.support.crd_schema import REPOSITORY, UPSTREAM_VARIABLE, CrdIndex, upstream_crds, upstream_files
 from tests.support.rendered_models import rendered_objects
 
@@ -48,11 +48,8 @@ def server(embedded_cluster: EmbeddedCluster) -> EmbeddedCluster:
 
 def wait_until_established(cluster: EmbeddedCluster, names: set[str]) -> None:
     """Wait until these CRDs are established and served."""
-    # kubectl wait gives up on a CRD that has no conditions yet, hence the loop around it.
-    crds = [f"crd/{name}" for name in sorted(names)]
-    established = ("wait", "--for=condition=Established", "--timeout=30s", *crds)
-    wait_for("CRDs to be established", lambda: cluster.kubectl(*established).returncode == 0, seconds=60)
-    wait_for("their kinds to be served", lambda: cluster.kubectl("get", ",".join(names)).returncode == 0, seconds=60)
+    wait_for_crds(cluster, *sorted(names))
+    wait_for("their kinds to be served", lambda: cluster.kubectl("get", ",".join(names)).returncode == 0, seconds=180)
 
 
 def custom(api_version: str, kind: str, name: str, spec: dict[str, Any] | None = None) -> dict[str, Any]:

@@ -150,7 +150,7 @@ def test_a_simulated_deployment_becomes_ready_with_endpoints(embedded_cluster, n
         "spec": {"type": "LoadBalancer", "selector": {"app": "web"}, "ports": [{"port": 80}]},
     }
     apply(embedded_cluster, namespace, deployment("web", PUBLIC_IMAGE), service)
-    result = embedded_cluster.kubectl("rollout", "status", "-n", namespace, "deployment/web", "--timeout=20s")
+    result = embedded_cluster.kubectl("rollout", "status", "-n", namespace, "deployment/web", "--timeout=120s")
     assert result.returncode == 0, result.stderr
     discovery = client.DiscoveryV1Api(embedded_cluster.api)
     core = client.CoreV1Api(embedded_cluster.api)
@@ -171,7 +171,7 @@ def test_a_simulated_deployment_becomes_ready_with_endpoints(embedded_cluster, n
 def test_a_job_completes(embedded_cluster, namespace):
     result = embedded_cluster.kubectl("create", "job", "-n", namespace, "once", f"--image={PUBLIC_IMAGE}")
     assert result.returncode == 0, result.stderr
-    result = embedded_cluster.kubectl("wait", "-n", namespace, "job/once", "--for=condition=Complete", "--timeout=20s")
+    result = embedded_cluster.kubectl("wait", "-n", namespace, "job/once", "--for=condition=Complete", "--timeout=120s")
     assert result.returncode == 0, result.stderr
 
 
@@ -191,7 +191,7 @@ def test_a_private_image_needs_the_pull_secret(embedded_cluster, namespace):
         pull_secret(embedded_cluster),
         deployment("model", "registry.redhat.io/rhaiis/vllm-cuda-rhel9:1", imagePullSecrets=[{"name": "pull"}]),
     )
-    result = embedded_cluster.kubectl("rollout", "status", "-n", namespace, "deployment/model", "--timeout=20s")
+    result = embedded_cluster.kubectl("rollout", "status", "-n", namespace, "deployment/model", "--timeout=120s")
     assert result.returncode == 0, result.stderr
 
 
@@ -207,7 +207,7 @@ def test_a_missing_secret_keeps_a_pod_in_container_creating(embedded_cluster, na
     messages = wait_for("an event", mount_failures)
     assert messages == ['MountVolume.SetUp failed for volume "cert" : secret "serving-cert" not found']
     embedded_cluster.kubectl("create", "secret", "generic", "-n", namespace, "serving-cert", "--from-literal=a=b")
-    result = embedded_cluster.kubectl("rollout", "status", "-n", namespace, "deployment/web", "--timeout=20s")
+    result = embedded_cluster.kubectl("rollout", "status", "-n", namespace, "deployment/web", "--timeout=120s")
     assert result.returncode == 0, result.stderr
 
 
@@ -281,7 +281,7 @@ def test_the_api_server_reaches_a_program_through_the_egress_proxy(embedded_clus
         "subjects": [{"kind": "ServiceAccount", "name": "webhook", "namespace": namespace}],
     }
     apply(embedded_cluster, namespace, pull_secret(embedded_cluster), account, binding, webhook)
-    result = embedded_cluster.kubectl("rollout", "status", "-n", namespace, "deployment/webhook", "--timeout=30s")
+    result = embedded_cluster.kubectl("rollout", "status", "-n", namespace, "deployment/webhook", "--timeout=120s")
     assert result.returncode == 0, result.stderr
     name = pods(embedded_cluster, namespace)[0].metadata.name
     result = embedded_cluster.kubectl("get", "--raw", f"/api/v1/namespaces/{namespace}/pods/{name}:6080/proxy/livez")
@@ -326,7 +326,7 @@ def test_a_killed_supervisor_takes_everything_along_and_the_data_comes_back(shor
     assert cluster.kubectl("create", "configmap", "kept", "--from-literal=a=b").returncode == 0
     processes = everything_of(short_lived)
     ClusterState.load(short_lived).processes["supervisor"].send(signal.SIGKILL)
-    wait_for("all processes to end", lambda: not [item for item in processes if item.alive()], 10)
+    wait_for("all processes to end", lambda: not [item for item in processes if item.alive()], 60)
 
     launcher.up(short_lived.name, tools=tools_folder, log=lambda _: None)
     assert cluster.kubectl("get", "configmap", "kept", "-o", "jsonpath={.data.a}").stdout == "b"
@@ -341,7 +341,7 @@ def test_a_killed_process_is_started_again(short_lived):
         now = ClusterState.load(short_lived).processes["kube-scheduler"]
         return now != before and now.alive()
 
-    wait_for("a new scheduler", restarted, 10)
+    wait_for("a new scheduler", restarted, 60)
 
 
 def test_missing_tools_are_named(tmp_path):

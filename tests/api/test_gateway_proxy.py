@@ -97,7 +97,7 @@ class World:
         ) as answer:
             return answer.status, answer.headers.get("Location") or await answer.text()
 
-    async def until(self, path: str, expected: tuple[int, str], seconds: float = 5) -> None:
+    async def until(self, path: str, expected: tuple[int, str], seconds: float = 60) -> None:
         """Ask until this is the answer. Raises AssertionError after so many seconds."""
         began = time.monotonic()
         found: object = None

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from inference_platform.models.scheduler.objects import pool_name
-from tests.support.clusters import EmbeddedCluster, running_cluster
+from tests.support.clusters import EmbeddedCluster, running_cluster, wait_for_crds
 from tests.support.endpoint_picker import EndpointPicker, endpoint_picker
 
 MODEL = {"name": "qwen", "namespace": "models"}
@@ -26,7 +26,7 @@ def pool_cluster(tools_folder: Path) -> Iterator[EmbeddedCluster]:
     with running_cluster(f"epp-{os.getpid()}", tools_folder) as cluster:
         for path in sorted((tools_folder / "crds" / "inference-extension").glob("*.json")):
             cluster.do("apply", "--server-side", "--filename", str(path))
-        cluster.do("wait", "crd", "--all", "--for=condition=Established", "--timeout=60s")
+        wait_for_crds(cluster, "--all")
         cluster.do("create", "namespace", MODEL["namespace"])
         cluster.do("apply", "--filename", "-", stdin=json.dumps(_pool()))
         yield cluster

@@ -328,13 +328,13 @@ def test_a_user_without_the_rights_to_install_stops_the_run(empty: EmbeddedClust
 
 
 def play(cluster: EmbeddedCluster, inventory: Path) -> Run:
-    return Project().play("-i", str(inventory), "site.yml", cluster=cluster.paths.name, seconds=60)
+    return Project().play("-i", str(inventory), "site.yml", cluster=cluster.paths.name, seconds=180)
 
 
 def play_with(cluster: EmbeddedCluster, kubeconfig: Path) -> Run:
     """A run with the variables of inventories/local and another kubeconfig."""
     variables = {**on_embedded_cluster(cluster), "kubeconfig": str(kubeconfig)}
-    return Project().play("-i", "inventories/local", "site.yml", variables=variables, seconds=60)
+    return Project().play("-i", "inventories/local", "site.yml", variables=variables, seconds=180)
 
 
 def stopped(run: Run) -> bool:

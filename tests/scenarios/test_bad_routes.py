@@ -58,7 +58,7 @@ ROUTES = [
     route("wrong-port", {"service": "qwen-basic-kserve-workload-svc", "port": 80}),
     route("foreign", FOREIGN),
 ]
-VARIABLES = {"model_routes": ROUTES, "models_routes_seconds": 2}
+VARIABLES = {"model_routes": ROUTES, "models_routes_seconds": 8}
 
 
 @pytest.fixture(scope="module")

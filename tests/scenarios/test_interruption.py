@@ -20,12 +20,12 @@ def test_a_run_killed_within_a_release_and_killed_again_at_a_gate_is_completed_b
 ) -> None:
     mark = AuditMark.now(fresh.paths.audit_log)
     with started(REPOSITORY, PLAY, cluster=fresh.paths.name) as play:
-        wait_for("helm to record a release", lambda: records_of_helm(mark), seconds=60)
+        wait_for("helm to record a release", lambda: records_of_helm(mark), seconds=180)
         killed = play.kill()
     assert killed.exit_code == -9, killed.output
     with started(REPOSITORY, PLAY, cluster=fresh.paths.name) as play:
         # An operation of helm that was cut off is waited for before it is taken to be dead.
-        play.wait_until_it_says(r"\[6/12\] Cloud manager[\s\S]*waiting", seconds=180)
+        play.wait_until_it_says(r"\[6/12\] Cloud manager[\s\S]*waiting", seconds=400)
         killed = play.kill()
     assert killed.exit_code == -9, killed.output
     run = run_on(fresh)

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from tests.scenarios.conftest import INVENTORIES, Installation
-from tests.support.clusters import Object, wait_for
+from tests.support.clusters import Object, wait_for, wait_for_crds
 
 pytestmark = pytest.mark.cluster
 
@@ -69,7 +69,7 @@ def karpenter(aws: Installation) -> Iterator[None]:
         },
     }
     aws.cluster.do("apply", "--filename", "-", stdin=json.dumps(crd))
-    aws.cluster.do("wait", "--for=condition=Established", f"crd/{name}", "--timeout=50s")
+    wait_for_crds(aws.cluster, name)
     yield
     aws.cluster.do("delete", "crd", name, "--timeout=50s")
 

@@ -37,7 +37,7 @@ class EmbeddedCluster:
     def kubectl(self, *args: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
         """Run kubectl as administrator; the caller looks at the return code."""
         command = [str(self.tools / "bin" / "kubectl"), "--kubeconfig", str(self.paths.kubeconfig), *args]
-        return subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=60)
+        return subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=180)
 
     def do(self, *args: str, stdin: str | None = None) -> str:
         """What kubectl prints; fails the test when kubectl fails."""
@@ -69,6 +69,13 @@ def running_cluster(name: str, tools: Path, flavour: str = "aws") -> Iterator[Em
     finally:
         RUNNING.pop(name, None)
         launcher.destroy(name, log=lines.append)
+
+
+def wait_for_crds(cluster: EmbeddedCluster, *names: str) -> None:
+    """Wait until CRDs ("--all": every one) are established."""
+    # kubectl wait gives up on a CRD that has no conditions yet, hence the loop around it.
+    established = ("wait", "crd", *names, "--for=condition=Established", "--timeout=30s")
+    wait_for("CRDs to be established", lambda: cluster.kubectl(*established).returncode == 0, seconds=180)
 
 
 def wait_for(what: str, check: Callable[[], object], seconds: float = 120) -> object:

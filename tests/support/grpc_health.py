@@ -19,7 +19,7 @@ class NoAnswerError(Exception):
     """The program is not there, or does not speak gRPC."""
 
 
-def health(port: int, service: str = "", *, host: str = "127.0.0.1", seconds: float = 2) -> str:
+def health(port: int, service: str = "", *, host: str = "127.0.0.1", seconds: float = 10) -> str:
     """SERVING, NOT_SERVING, UNKNOWN or SERVICE_UNKNOWN. Raises NoAnswerError."""
     try:
         with socket.create_connection((host, port), timeout=seconds) as connection:

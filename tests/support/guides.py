@@ -8,7 +8,7 @@ import re
 import subprocess
 from collections.abc import Iterator
 
-from tests.support.clusters import EmbeddedCluster
+from tests.support.clusters import EmbeddedCluster, wait_for
 from tests.support.playbook import REPOSITORY
 
 _UNINSTALL = re.compile(r"helm uninstall (\S+) -n (\S+)")
@@ -36,11 +36,12 @@ def _follow(cluster: EmbeddedCluster, line: str) -> Iterator[str]:
     uninstalls = _UNINSTALL.match(line)
     if uninstalls and uninstalls.groups() not in set(releases(cluster)):
         return
-    done = _run(cluster, line)
     if _SHOWS_NONE.search(line):
-        assert done.stdout == "", f"{line}: shows\n{done.stdout}"
-    else:
-        assert done.returncode == 0, f"{line}: {done.stderr}"
+        # What belonged to an object that was deleted is collected a moment later.
+        wait_for(f"{line} to show nothing", lambda: _run(cluster, line).stdout == "", seconds=60)
+        return
+    done = _run(cluster, line)
+    assert done.returncode == 0, f"{line}: {done.stderr}"
     if uninstalls:
         yield uninstalls[1]
 

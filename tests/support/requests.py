@@ -61,7 +61,8 @@ class Client:
 
         async def work() -> None:
             while not stop.is_set():
-                await self.ask()
+                if not await self.ask():
+                    await asyncio.sleep(0.25)  # or a short failure would count many times
 
         workers = [asyncio.create_task(work()) for _ in range(4)]
         try:
@@ -70,7 +71,7 @@ class Client:
             stop.set()
             await asyncio.gather(*workers)
 
-    async def until(self, what: str, check: Callable[[], Awaitable[bool]], seconds: float = 30) -> None:
+    async def until(self, what: str, check: Callable[[], Awaitable[bool]], seconds: float = 90) -> None:
         """Poll. Raises AssertionError after so many seconds."""
         began = time.monotonic()
         while not await check():

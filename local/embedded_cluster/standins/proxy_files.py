@@ -12,7 +12,7 @@ from embedded_cluster.private_files import write_private
 from embedded_cluster.proxy import CLUSTERS_FILE, LISTENERS_FILE
 from embedded_cluster.standins.gateway.proxies import ProxyConfig
 
-WARMING_SECONDS = 0.1
+WARMING_SECONDS = 0.3
 """What Envoy needs at most until a new cluster can be used."""
 RETIREMENT_SECONDS = 2.0
 """A cluster that no route names any more goes this much later, so that requests under way reach it."""

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections import deque
 
 import pytest
 from embedded_cluster import network
@@ -104,6 +105,14 @@ def test_a_process_that_ignores_sigterm_is_killed():
 def test_a_preferred_port_is_kept_when_it_is_free():
     port = free_port()
     assert free_port(preferred=port) == port
+
+
+def test_no_port_is_given_twice_before_its_server_listens(monkeypatch: pytest.MonkeyPatch):
+    numbers = iter([20001, 20001, 20002])
+    monkeypatch.setattr("embedded_cluster.processes._given", deque())
+    monkeypatch.setattr("embedded_cluster.processes._is_free", lambda *_: True)
+    monkeypatch.setattr("random.randint", lambda *_: next(numbers))
+    assert [free_port(), free_port()] == [20001, 20002]
 
 
 def test_identities_survive_being_written_down():
