@@ -192,7 +192,7 @@ def refuse_losses(release: Release, before: list[Object], after: list[Object], l
     if losses:
         raise ReleaseError(
             f"{release}: expected objects with more behind them to stay, found that {'; '.join(losses)}. Nothing was "
-            "changed. Take the value back; to remove this on purpose, delete the object by hand first."
+            "changed. Take the value back; to remove a whole object on purpose, delete it by hand first."
         )
 
 

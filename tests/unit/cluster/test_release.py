@@ -245,6 +245,29 @@ def test_an_upgrade_that_keeps_what_others_depend_on_goes_on(
     assert release.install(cluster, other, helm=fake_helm.path).action == "upgrade"
 
 
+ENGINE = """---
+apiVersion: infrastructure.opendatahub.io/v1alpha1
+kind: AzureKubernetesEngine
+metadata: {name: default}
+spec: {dependencies: {lws: {managementPolicy: %s}}}
+"""
+
+
+def test_a_dependency_is_taken_from_the_cloud_manager_only_where_the_inventory_lets_it_go(
+    api: FakeApi, cluster: Cluster, wanted: Release, fake_helm: FakeHelm
+) -> None:
+    kind = ("infrastructure.opendatahub.io/v1alpha1", "AzureKubernetesEngine", "azurekubernetesengines", False)
+    api.kinds.append(kind)
+    api.put(record(wanted, manifest=ENGINE % "Managed"))
+    fake_helm.answer(ENGINE % "Unmanaged")
+    other = Release(wanted.name, wanted.namespace, wanted.chart, {"a": "c"})
+    with pytest.raises(ReleaseError, match=r"unless ownership_let_go: \[lws\] permits that"):
+        release.install(cluster, other, helm=fake_helm.path, let_go=["sail"])
+    assert fake_helm.upgrades == []
+    assert release.install(cluster, other, helm=fake_helm.path, let_go=["lws"]).action == "upgrade"
+    assert len(fake_helm.upgrades) == 1
+
+
 def test_check_mode_renders_locally_and_writes_nothing(
     api: FakeApi, cluster: Cluster, wanted: Release, fake_helm: FakeHelm
 ) -> None:
