@@ -15,7 +15,7 @@ import yaml
 
 from inference_platform.catalog.load import holds
 from inference_platform.platform.gateway import EXTERNAL
-from inference_platform.platform.resolve import PROGRAMMED
+from inference_platform.platform.resolve import HELM, PROGRAMMED
 
 SERVICES = Path(__file__).parents[2] / "catalog" / "expected.yml"
 #: What the checks need to know of a plan.
@@ -41,11 +41,15 @@ class Service:
 
 @dataclass(frozen=True)
 class Gateway:
-    """The gateway of the models, of whomever it is, and the condition that proves it."""
+    """The gateway of the models, of whomever it is, and the condition that proves it.
+
+    ``ports`` are those that the inventory wants listeners for; none where listeners are the user's or the provider's.
+    """
 
     namespace: str
     name: str
     condition: str
+    ports: tuple[int, ...] = ()
 
     @property
     def needs_address(self) -> bool:
@@ -81,7 +85,6 @@ def expectations(plan: Plan) -> Expectations:
     waited = [(layer, check) for layer, checks in plan["gates"].items() for check in checks]
     deployments = sorted({_key(check) for _, check in waited if check["check"] == "deployment"})
     proxies = {_key(check) for layer, check in waited if _is_proxy(layer, check)}
-    gateway = plan["gateway"]
     return Expectations(
         namespaces=tuple(sorted(set(plan["namespaces"].values()))),
         homes=tuple(plan["made_namespaces"]),
@@ -92,9 +95,17 @@ def expectations(plan: Plan) -> Expectations:
         pulling=tuple(key for key in deployments if key not in proxies or plan["ownership"]["sail"] != EXTERNAL),
         services=tuple(_services(plan, deployments, proxies)),
         crds=tuple(sorted({name for _, check in waited for name in _crds(check)})),
-        gateway=Gateway(gateway["namespace"], gateway["name"], gateway["condition"]),
+        gateway=_gateway(plan),
         gateway_classes=tuple(sorted({check["name"] for _, check in waited if check.get("kind") == "GatewayClass"})),
     )
+
+
+def _gateway(plan: Plan) -> Gateway:
+    wanted = plan["gateway"]
+    ours = wanted["ownership"] != EXTERNAL and plan["route"] == HELM
+    listeners = [wanted[name] for name in ("http", "https")] if ours else []
+    ports = tuple(listener["port"] for listener in listeners if listener["enabled"])
+    return Gateway(wanted["namespace"], wanted["name"], wanted["condition"], ports)
 
 
 def _key(check: Mapping[str, Any]) -> Key:

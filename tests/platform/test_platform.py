@@ -86,6 +86,7 @@ def test_gateway_class_is_accepted(objects: Any, gateway_class: str) -> None:
 def test_gateway_is_as_ready_as_the_provider_lets_it_be(objects: Any, expected: Expectations) -> None:
     """Without load balancers it is accepted, and has no address."""
     found = gateway(objects, expected)
+    assert set(expected.gateway.ports) <= set(listener_ports(objects, expected))
     assert condition(found, expected.gateway.condition) == "True"
     if expected.gateway.needs_address:
         assert [entry["value"] for entry in found["status"].get("addresses") or [] if entry.get("value")]

@@ -125,15 +125,21 @@ def test_without_load_balancers_the_gateway_needs_no_address(expected_for: Calla
 
 
 @pytest.mark.parametrize(
-    "gateway",
-    [{"http": {"port": 8080}}, {"http": {"enabled": False}, "https": {"enabled": True, "hostnames": ["a.b"]}}],
+    ("gateway", "ports"),
+    [
+        ({}, (80,)),
+        ({"http": {"port": 8080}}, (8080,)),
+        ({"http": {"enabled": False}, "https": {"enabled": True, "hostnames": ["a.b"]}}, (443,)),
+        ({"https": {"enabled": True, "port": 8443, "hostnames": ["a.b"]}}, (80, 8443)),
+    ],
 )
 @pytest.mark.parametrize("release", ["3.4", "3.5"])
-def test_the_service_of_the_gateway_has_the_ports_of_its_listeners(
-    expected_for: Callable[..., Expectations], release: str, gateway: dict[str, Any]
+def test_the_gateway_listens_as_the_inventory_says_and_its_service_offers_that(
+    expected_for: Callable[..., Expectations], release: str, gateway: dict[str, Any], ports: tuple[int, ...]
 ) -> None:
-    services = expected_for("aws", platform_release=release, gateway=gateway).services
-    assert [service for service in services if service.of_gateway] == [
+    found = expected_for("aws", platform_release=release, gateway=gateway)
+    assert found.gateway == Gateway("redhat-ods-applications", "inference-gateway", "Programmed", ports)
+    assert [service for service in found.services if service.of_gateway] == [
         Service(*GATEWAY, type="LoadBalancer", ports=(15021,), of_gateway=True)
     ]
 

@@ -85,7 +85,7 @@ def test_another_service_needs_no_gateway(expected: Expectations) -> None:
 def test_the_gateway_must_be_programmed_and_have_an_address(expected: Expectations) -> None:
     check = test_platform.test_gateway_is_as_ready_as_the_provider_lets_it_be
     check(holding(Gateway=[gateway(80)]), expected)
-    for wrong in ([], [gateway(80, condition="Accepted")], [gateway(80, addresses=())]):
+    for wrong in ([], [gateway(80, condition="Accepted")], [gateway(80, addresses=())], [gateway(8080)]):
         with pytest.raises(AssertionError):
             check(holding(Gateway=wrong), expected)
 
@@ -93,7 +93,7 @@ def test_the_gateway_must_be_programmed_and_have_an_address(expected: Expectatio
 def test_without_load_balancers_the_gateway_must_be_accepted(plan_for: Callable[..., Any]) -> None:
     check = test_platform.test_gateway_is_as_ready_as_the_provider_lets_it_be
     expected = expectations(plan_for("generic").to_dict())
-    assert expected.gateway == Gateway("redhat-ods-applications", "inference-gateway", "Accepted")
+    assert expected.gateway == Gateway("redhat-ods-applications", "inference-gateway", "Accepted", (80,))
     check(holding(Gateway=[gateway(80, condition="Accepted", addresses=())]), expected)
     with pytest.raises(AssertionError):
         check(holding(Gateway=[gateway(80, condition="Programmed", addresses=())]), expected)
