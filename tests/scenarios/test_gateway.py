@@ -271,6 +271,8 @@ def test_models_answer_through_a_gateway_of_ones_own_and_the_platforms_stays(pla
     assert platform.cluster.get("gateway", "inference-gateway", APPS)["metadata"].get("deletionTimestamp") is None
     again = platform.again(gateway=own)
     assert (again.exit_code, again.recap["changed"]) == (0, 0), again.output
+    checked = run_on(platform.cluster, playbook="playbooks/verify.yml", variables={**SETTINGS, "gateway": own})
+    assert (checked.exit_code, checked.recap["changed"]) == (0, 0), checked.output
 
 
 def test_a_gateway_of_ones_own_is_told_of_a_changed_authority(platform: Platform) -> None:
