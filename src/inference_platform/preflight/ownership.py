@@ -8,7 +8,7 @@ inventory names the dependency in ``ownership_adopt`` or ``ownership_let_go``.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from inference_platform.findings import ERROR, WARNING
@@ -277,6 +277,12 @@ def _no_downgrade(question: Question) -> Iterator[Verdict]:
         )
 
 
+def _no_downgrade_of_others(question: Question) -> Iterator[Verdict]:
+    """What the cloud manager itself brought it does not replace, whichever version the lock has for it."""
+    others = tuple(item for item in question.found.installations if item.owner.kind != CLOUD_MANAGER)
+    yield from _no_downgrade(replace(question, found=replace(question.found, installations=others)))
+
+
 def _operator_brings_its_crds(question: Question) -> Iterator[Verdict]:
     """An operator that reads a field of its operand's CRD panics when somebody else made it (observed 4.4)."""
     rule = question.entry.get("operator_crds", {})
@@ -420,7 +426,7 @@ def _upstream_is_new_enough(question: Question) -> Iterator[Verdict]:
 Rule = Callable[[Question], Iterator[Verdict]]
 _RULES: Mapping[str, Sequence[Rule]] = {
     MANAGED: (_nobody_elses, _only_one, _no_downgrade, _operator_brings_its_crds),
-    DELEGATED: (_no_takeover, _only_one, _no_downgrade, _operator_brings_its_crds),
+    DELEGATED: (_no_takeover, _only_one, _no_downgrade_of_others, _operator_brings_its_crds),
     EXTERNAL: (
         _is_there,
         _fits_the_window,

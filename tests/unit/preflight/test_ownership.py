@@ -213,6 +213,15 @@ def test_crds_of_gateway_api_can_be_adopted_but_not_downgraded() -> None:
     assert world.codes() == [("IP-PRE-041", "error")]
 
 
+def test_a_newer_gateway_api_of_the_cloud_manager_itself_is_no_downgrade() -> None:
+    world = World()
+    world.own(gateway_api="delegated")
+    world.add("crds", *gateway_api("v1.4.1", labels={"infrastructure.opendatahub.io/part-of": "azurekubernetesengine"}))
+    assert "IP-PRE-041" not in dict(world.codes())
+    world.seen.parts["crds"] = gateway_api("v1.4.1")
+    assert "IP-PRE-041" in dict(world.codes())
+
+
 def test_what_this_installer_made_may_become_external_and_stays() -> None:
     world = World()
     world.own(cert_manager="external")
