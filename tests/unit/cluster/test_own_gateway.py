@@ -10,7 +10,7 @@ import pytest
 from inference_platform.cluster import own_gateway
 from inference_platform.cluster.client import Cluster
 from tests.unit.cluster.fake_api import FakeApi
-from tests.unit.cluster.test_trust import put_authority, put_tls, signer
+from tests.unit.cluster.test_trust import Signer, put_authority, put_tls, signer
 
 API = "gateway.networking.k8s.io/v1"
 GATEWAY = {"namespace": "edge", "name": "front"}
@@ -45,6 +45,21 @@ def changes(found: own_gateway.Supplied) -> list[str]:
     return [str(change) for change in found.outcome.changes]
 
 
+def bundle(api: FakeApi) -> str:
+    """The authorities that the Gateway's namespace trusts."""
+    return str(api.stored("ConfigMap", "rhai-ca-bundle", "edge")["data"]["ca.crt"])
+
+
+def change_authority(api: FakeApi, cluster: Cluster) -> tuple[Signer, Signer]:
+    """The authority that the bundle has, and the one that has just taken its place."""
+    old, new = signer(days=LONG), signer(days=LONG)
+    put_authority(api, old)
+    put_gateway(api)
+    supply(cluster)
+    put_authority(api, new)
+    return old, new
+
+
 def test_it_gets_bundle_and_pull_secret_once(api: FakeApi, cluster: Cluster) -> None:
     own = signer()
     put_authority(api, own)
@@ -54,7 +69,7 @@ def test_it_gets_bundle_and_pull_secret_once(api: FakeApi, cluster: Cluster) -> 
     assert api.writes() == []
     first = supply(cluster)
     assert (sorted(changes(first)), first.notes) == (wanted, [])
-    assert api.stored("ConfigMap", "rhai-ca-bundle", "edge")["data"]["ca.crt"] == f"{own.pem}\n"
+    assert bundle(api) == f"{own.pem}\n"
     secret = api.stored("Secret", "rhai-pull-secret", "edge")
     assert base64.b64decode(secret["data"][".dockerconfigjson"]) == CONTENT
     second = supply(cluster)
@@ -64,15 +79,11 @@ def test_it_gets_bundle_and_pull_secret_once(api: FakeApi, cluster: Cluster) -> 
 def test_a_new_authority_comes_before_the_old_one_and_its_owner_is_told_to_restart_the_pods(
     api: FakeApi, cluster: Cluster
 ) -> None:
-    old, new = signer(days=LONG), signer(days=LONG)
-    put_authority(api, old)
-    put_gateway(api)
-    supply(cluster)
-    put_authority(api, new)
+    old, new = change_authority(api, cluster)
     put_tls(api, "model-certs", "models", tls_crt=signer(by=old).pem)
     found = supply(cluster)
     assert changes(found) == ["update ConfigMap edge/rhai-ca-bundle"]
-    assert api.stored("ConfigMap", "rhai-ca-bundle", "edge")["data"]["ca.crt"] == f"{new.pem}\n{old.pem}\n"
+    assert bundle(api) == f"{new.pem}\n{old.pem}\n"
     (note,) = found.notes
     assert "Restart the pods of Gateway edge/front" in note
 
@@ -80,15 +91,11 @@ def test_a_new_authority_comes_before_the_old_one_and_its_owner_is_told_to_resta
 def test_a_user_who_may_not_see_all_secrets_changes_the_authority_and_is_told_what_stays(
     api: FakeApi, cluster: Cluster
 ) -> None:
-    old, new = signer(days=LONG), signer(days=LONG)
-    put_authority(api, old)
-    put_gateway(api)
-    supply(cluster)
-    put_authority(api, new)
+    old, new = change_authority(api, cluster)
     api.fail("GET", "/api/v1/secrets$", 403, "cannot list secrets at the cluster scope", reason="Forbidden")
     found = supply(cluster)
     assert changes(found) == ["update ConfigMap edge/rhai-ca-bundle"]
-    assert api.stored("ConfigMap", "rhai-ca-bundle", "edge")["data"]["ca.crt"] == f"{new.pem}\n{old.pem}\n"
+    assert bundle(api) == f"{new.pem}\n{old.pem}\n"
     assert [note for note in found.notes if "the right to list Secrets in all namespaces" in note]
 
 
