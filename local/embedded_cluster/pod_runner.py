@@ -107,6 +107,7 @@ class PodRunner:
         self._tokens: dict[tuple[str | None, int], str] = {}
         self._publish_lock = asyncio.Lock()
         self._stop_program: Callable[[float], Awaitable[None]] | None = None
+        self._drain_program: Callable[[float], Awaitable[None]] | None = None
         self._probe_passes = False
         self._deleting = False
         self._stopping = False
@@ -148,7 +149,7 @@ class PodRunner:
         if pod["metadata"].get("deletionTimestamp") and not self._deleting:
             self._deleting = True
             grace = float(pod["metadata"].get("deletionGracePeriodSeconds") or 0)
-            work = self._delete(self._task, min(grace, STOP_SECONDS_LIMIT))
+            work = self._delete(self._task, grace)
             self._task = asyncio.create_task(work, name=f"delete pod {'/'.join(self.key)}")
 
     def refresh_volumes(self) -> None:
@@ -194,11 +195,14 @@ class PodRunner:
             await asyncio.gather(running, return_exceptions=True)
 
     async def _delete(self, running: asyncio.Task[None] | None, grace_seconds: float) -> None:
-        """Stop the program within the grace period, then remove the pod object.
+        """Let a proxy's requests finish, stop the program within the grace period, then remove the pod object.
 
         A pod that was handed over is removed by kwok.
         """
-        await self._end(running, grace_seconds)
+        self._stopping = True
+        if self._drain_program:
+            await self._drain_program(grace_seconds)
+        await self._end(running, min(grace_seconds, STOP_SECONDS_LIMIT))
         self.files.remove()
         if not pod_status.is_simulated(self.pod):
             namespace, name = self.key
@@ -332,12 +336,17 @@ class PodRunner:
         async def stop(grace_seconds: float) -> None:
             await _end_process(process, grace_seconds)
 
+        async def drain(grace_seconds: float) -> None:
+            await proxy.drain(host_address(address), proxy.drain_seconds(environment.env, grace_seconds))
+
         overrides = launch.port_overrides
         check = network_check(lambda port: (host_address(address), overrides.get(port, port)))
         ended = asyncio.create_task(process.wait())
+        self._drain_program = drain if program.kind == programs.PROXY else None
         try:
             await self._supervise(ended, stop, check, address, started_at)
         finally:
+            self._drain_program = None
             if process.returncode is not None:
                 self.node.record_process(self.pod, None)
         code = process.returncode or 0
@@ -439,6 +448,8 @@ class PodRunner:
             self._set_ready(ready and (gate is None or gate.is_set()), address)
 
         def on_dead(reason: str) -> None:
+            if self._stopping:  # as a kubelet, which asks no pod that ends whether it lives
+                return
             self.node.events.record(self.pod, WARNING, "Unhealthy", reason)
             self._write_log(reason)
             deaths.add(asyncio.create_task(_as_coroutine(stop(STOP_SECONDS_LIMIT))))

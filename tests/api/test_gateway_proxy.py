@@ -64,6 +64,7 @@ class World:
         self._files = ProxyFiles()
         self._session: aiohttp.ClientSession | None = None
         self.envoy = 0  # process id
+        self.held = asyncio.Event()  # ends what is asked for below /held
 
     def services(self) -> list[Object]:
         """A Service and one pod for each upstream, all on one machine address."""
@@ -91,11 +92,14 @@ class World:
         """Status, and who answered with which path: "a /path"; for redirects where they lead."""
         async with self.session.request(
             method,
-            f"http://{host_address(GATEWAY_POD)}:{self.listen[80]}{path}",
+            self.url(path),
             headers={"Host": host, **(headers or {})},
             allow_redirects=False,
         ) as answer:
             return answer.status, answer.headers.get("Location") or await answer.text()
+
+    def url(self, path: str) -> str:
+        return f"http://{host_address(GATEWAY_POD)}:{self.listen[80]}{path}"
 
     async def until(self, path: str, expected: tuple[int, str], seconds: float = 60) -> None:
         """Ask until this is the answer. Raises AssertionError after so many seconds."""
@@ -136,6 +140,8 @@ class World:
 
     async def _upstream(self, name: str, port: int, number: int) -> web.ServerRunner:
         async def answer(request: web.BaseRequest) -> web.Response:
+            if request.path.startswith("/held"):
+                await self.held.wait()
             extra = request.headers.get("x-added", "")
             return web.Response(text=" ".join(filter(None, [name, request.path_qs, extra])))
 
@@ -375,6 +381,53 @@ def test_tls_ends_at_the_listener_with_the_secrets_certificate(tmp_path: Path) -
             assert (answer.status, await answer.text()) == (200, "a /secure")
 
     play(tmp_path, scenario)
+
+
+def test_a_proxy_that_drains_takes_no_connections_and_finishes_its_requests(tmp_path: Path) -> None:
+    async def scenario(world: World) -> None:
+        await world.use(*platform(route(rules=[rule("a")])))
+        await world.until("/", (200, "a /"))
+        asked = asyncio.create_task(world.ask("/held"))
+        await asyncio.sleep(0.2)
+        began = time.monotonic()
+        draining = asyncio.create_task(proxy.drain(host_address(GATEWAY_POD), 60))
+        while not await refuses(world.url("/new")):
+            assert time.monotonic() - began < 30
+            await asyncio.sleep(0.02)
+        assert not draining.done()
+        world.held.set()
+        assert await asked == (200, "a /held")
+        await draining
+        assert time.monotonic() - began < 60
+
+    play(tmp_path, scenario)
+
+
+async def refuses(url: str) -> bool:
+    """Whether nothing listens there any more."""
+    try:
+        async with aiohttp.ClientSession() as fresh, fresh.get(url):
+            return False
+    except aiohttp.ClientError as error:
+        return isinstance(error, aiohttp.ClientConnectorError)
+
+
+def test_a_proxy_drains_no_longer_than_it_may(tmp_path: Path) -> None:
+    async def scenario(world: World) -> None:
+        await world.use(*platform(route(rules=[rule("a")])))
+        await world.until("/", (200, "a /"))
+        asked = asyncio.create_task(world.ask("/held"))
+        await asyncio.sleep(0.2)
+        await proxy.drain(host_address(GATEWAY_POD), 0.5)
+        assert not asked.done()
+        world.held.set()
+        assert (await asked)[0] == 200
+
+    play(tmp_path, scenario)
+
+
+def test_a_proxy_that_does_not_run_has_nothing_to_drain() -> None:
+    asyncio.run(proxy.drain(host_address(f"{BLOCK}.2"), 60))
 
 
 def test_configuration_holds_no_key_outside_private_files(tmp_path: Path) -> None:

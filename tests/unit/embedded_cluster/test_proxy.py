@@ -6,6 +6,7 @@ import asyncio
 import json
 from pathlib import Path
 
+import pytest
 from embedded_cluster import proxy
 from embedded_cluster.standins.gateway.proxies import ProxyConfig
 from embedded_cluster.standins.proxy_files import ProxyFiles
@@ -32,3 +33,14 @@ def test_a_proxy_that_starts_again_has_what_istiod_wrote_before(tmp_path: Path) 
         start(tmp_path)
         asyncio.run(files.publish([config]))
         assert listeners(tmp_path) == [{"name": "http"}]
+
+
+@pytest.mark.parametrize(
+    ("env", "grace", "seconds"),
+    [({}, 30, 5), ({}, 2, 2), ({"EXIT_ON_ZERO_ACTIVE_CONNECTIONS": "true"}, 600, 600)],
+    ids=["the-agents-default", "a-short-grace-period", "told-to-wait-for-all"],
+)
+def test_requests_may_go_on_as_long_as_the_proxys_agent_lets_them(
+    env: dict[str, str], grace: float, seconds: float
+) -> None:
+    assert proxy.drain_seconds(env, grace) == seconds
