@@ -254,6 +254,15 @@ def test_a_new_bundle_rolls_the_proxies(helm: Helm) -> None:
     assert rolled() != other
 
 
+def test_requests_may_finish_while_their_proxy_is_replaced(helm: Helm) -> None:
+    """pilot-agent ends 5 seconds after SIGTERM otherwise (terminationDrainDuration)."""
+    objects = helm.objects(case("inference-gateway", "http"), "--set", "drainSeconds=900")
+    config = named(objects, "ConfigMap", "inference-gateway-config")["data"]["deployment"]
+    pod = yaml.safe_load(config)["spec"]["template"]["spec"]
+    assert pod["terminationGracePeriodSeconds"] == 900
+    assert pod["containers"][0]["env"] == [{"name": "EXIT_ON_ZERO_ACTIVE_CONNECTIONS", "value": "true"}]
+
+
 def test_the_authority_may_be_below_an_issuer_of_ones_own(helm: Helm) -> None:
     objects = helm.objects(case("pki", "issuer"))
     authority = named(objects, "Certificate", "rhai-ca", "cert-manager")["spec"]

@@ -10,6 +10,7 @@ import datetime
 import json
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -177,11 +178,17 @@ def test_a_second_run_changes_nothing(platform: Platform) -> None:
 def test_a_changed_authority_cuts_nothing_off(platform: Platform) -> None:
     root = platform.secret("corporate", "cert-manager", "tls.crt")
     old = platform.secret("rhai-ca", "cert-manager", "tls.crt")
-    with asking(platform.front(root)) as load:
+    (proxy,) = proxies(platform.cluster)
+    with ThreadPoolExecutor() as background, asking(platform.front(root)) as load, slow_answers(platform.cluster):
+        long = background.submit(ask, platform.front(root), max_tokens=1000, stream=True)
         renew_authority(platform.cluster)
         wait_for("a new authority", lambda: platform.secret("rhai-ca", "cert-manager", "tls.crt") not in ("", old), 180)
         run = platform.again("--tags", "inference_gateway")
         assert run.exit_code == 0, str(run)
+        wait_for("the proxy to drain longer than by default", lambda: is_draining(platform.cluster, proxy, 7))
+        assert not long.done()
+    assert long.result().data.endswith(b"data: [DONE]\n\n")
+    wait_for("the proxy to end with its last request", lambda: proxy not in proxies(platform.cluster), 60)
     new = platform.secret("rhai-ca", "cert-manager", "tls.crt")
     assert [pem(item) for item in platform.bundle] == [first_of(text) for text in (root, new, old)]
     assert load.asked > 0
@@ -309,9 +316,9 @@ def test_changed_credentials_reach_a_gateway_of_ones_own_with_the_tags_of_the_do
 # ---- asking -----------------------------------------------------------------------------------------------
 
 
-def ask(front: Front) -> urllib3.BaseHTTPResponse:
+def ask(front: Front, max_tokens: int = 4, **options: Any) -> urllib3.BaseHTTPResponse:
     """One completion, verified."""
-    body = json.dumps({"model": "qwen-basic", "prompt": "Kubernetes is", "max_tokens": 4})
+    body = json.dumps({"model": "qwen-basic", "prompt": "Kubernetes is", "max_tokens": max_tokens, **options})
     url = f"https://{NAME}:{SECURE}/models/qwen-basic/v1/completions"
     with front.http() as http:
         return http.request(
@@ -359,6 +366,38 @@ def asking(front: Front, pause: float = 0.5) -> Iterator[Load]:
     finally:
         stop.set()
         thread.join(90)
+
+
+@contextmanager
+def slow_answers(cluster: EmbeddedCluster) -> Iterator[None]:
+    """Half a second for every token until the block ends: some request is always on its way."""
+    set_pace(cluster, 500)
+    try:
+        yield
+    finally:
+        set_pace(cluster, 1)
+
+
+def set_pace(cluster: EmbeddedCluster, itl_ms: int) -> None:
+    selector = "app.kubernetes.io/name=qwen-basic,kserve.io/component=workload"
+    annotation = f"embedded-cluster/itl-ms={itl_ms}"
+    cluster.do("annotate", "pods", "--selector", selector, "--namespace", "models", "--overwrite", annotation)
+
+
+def proxies(cluster: EmbeddedCluster) -> list[str]:
+    """Names of the pods of the platform's gateway, those that end too."""
+    selector = "gateway.networking.k8s.io/gateway-name=inference-gateway"
+    return [pod["metadata"]["name"] for pod in cluster.objects("pods", "--selector", selector)]
+
+
+def is_draining(cluster: EmbeddedCluster, pod: str, seconds: float) -> bool:
+    """Whether a pod has been ending for so long."""
+    metadata = cluster.get("pod", pod, APPS)["metadata"]
+    if "deletionTimestamp" not in metadata:
+        return False
+    until = datetime.datetime.fromisoformat(metadata["deletionTimestamp"])
+    began = until - datetime.timedelta(seconds=metadata["deletionGracePeriodSeconds"])
+    return datetime.datetime.now(datetime.UTC) - began > datetime.timedelta(seconds=seconds)
 
 
 def with_https(**settings: Any) -> dict[str, Any]:
