@@ -87,27 +87,37 @@ class World:
             await asyncio.sleep(WARMING_SECONDS)
 
     async def ask(
-        self, path: str, *, method: str = "GET", host: str = "any.example", headers: dict[str, str] | None = None
+        self,
+        path: str,
+        *,
+        method: str = "GET",
+        host: str = "any.example",
+        headers: dict[str, str] | None = None,
+        trust: ssl.SSLContext | None = None,
     ) -> tuple[int, str]:
         """Status, and who answered with which path: "a /path"; for redirects where they lead."""
         async with self.session.request(
             method,
-            self.url(path),
+            self.url(path, secure=trust is not None),
             headers={"Host": host, **(headers or {})},
             allow_redirects=False,
+            ssl=trust or True,
         ) as answer:
             return answer.status, answer.headers.get("Location") or await answer.text()
 
-    def url(self, path: str) -> str:
-        return f"http://{host_address(GATEWAY_POD)}:{self.listen[80]}{path}"
+    def url(self, path: str, *, secure: bool = False) -> str:
+        port = self.listen[443 if secure else 80]
+        return f"{'https' if secure else 'http'}://{host_address(GATEWAY_POD)}:{port}{path}"
 
-    async def until(self, path: str, expected: tuple[int, str], seconds: float = 60) -> None:
-        """Ask until this is the answer. Raises AssertionError after so many seconds."""
+    async def until(
+        self, path: str, expected: tuple[int, str], seconds: float = 60, trust: ssl.SSLContext | None = None
+    ) -> None:
+        """Ask until this is the answer, over HTTPS with ``trust``. Raises AssertionError after so many seconds."""
         began = time.monotonic()
         found: object = None
         while time.monotonic() - began < seconds:
             with contextlib.suppress(aiohttp.ClientError):
-                if (found := await self.ask(path)) == expected:
+                if (found := await self.ask(path, trust=trust)) == expected:
                     return
             await asyncio.sleep(0.02)
         raise AssertionError(f"{path}: expected {expected}, last found {found}")
@@ -374,11 +384,8 @@ def test_tls_ends_at_the_listener_with_the_secrets_certificate(tmp_path: Path) -
 
     async def scenario(world: World) -> None:
         await world.use(*platform(route(rules=[rule("a")]), secret, gateway_object=listeners))
-        await world.until("/", (200, "a /"))
         trust = ssl.create_default_context(cafile=str(certificates.ca.certificate))
-        url = f"https://{host_address(GATEWAY_POD)}:{world.listen[443]}/secure"
-        async with world.session.get(url, ssl=trust) as answer:
-            assert (answer.status, await answer.text()) == (200, "a /secure")
+        await world.until("/secure", (200, "a /secure"), trust=trust)
 
     play(tmp_path, scenario)
 

@@ -14,7 +14,7 @@ from embedded_cluster.pod_status import is_simulated
 from embedded_cluster.standins.gateway.pools import FIRST_PORT, shadow_service_name
 from embedded_cluster.standins.gateway.routes import TableRule
 from embedded_cluster.standins.gateway.settings import Settings
-from embedded_cluster.standins.gateway.snapshot import Object, Snapshot
+from embedded_cluster.standins.gateway.snapshot import Object, Snapshot, key_of
 
 Locate = Callable[[str, int], tuple[str, int]]
 """(pod address, port) to where that is on this machine."""
@@ -68,6 +68,7 @@ class Upstreams:
             (namespace, shadow_service_name(name)): pool
             for (namespace, name), pool in snapshot.objects.get("InferencePool", {}).items()
         }
+        self._named_by_models = _named_by_models(snapshot)
 
     def of(self, rules: Iterable[TableRule]) -> dict[str, Upstream]:
         """Every upstream that the rules name, by cluster name."""
@@ -95,7 +96,7 @@ class Upstreams:
             for pod in self._selected(namespace, labels)
             for number in ports
         ]
-        tls = self._tls(host, pool, Tls())
+        tls = self._tls(host, "InferencePool", pool, Tls())
         return Upstream(cluster_name(host, FIRST_PORT), tuple(endpoints), tls, picks_endpoint=True)
 
     def _service(self, host: str, port: int | None, *, grpc: bool = False) -> Upstream:
@@ -106,7 +107,7 @@ class Upstreams:
             if target := _target_port(service, port, pod):
                 endpoints.append(self._locate(pod["status"]["podIP"], target))
         implied = Tls() if grpc else Tls(MODEL_AUTHORITY)
-        tls = self._tls(host, service, implied) if service else None
+        tls = self._tls(host, "Service", service, implied) if service else None
         return Upstream(cluster_name(host, port), tuple(endpoints), tls, grpc=grpc)
 
     def _key(self, host: str) -> tuple[str, str]:
@@ -120,7 +121,7 @@ class Upstreams:
         pods = self._pods.get(namespace, [])
         return [pod for pod in pods if labels.items() <= (pod["metadata"].get("labels") or {}).items()]
 
-    def _tls(self, host: str, target: Object, implied: Tls) -> Tls | None:
+    def _tls(self, host: str, kind: str, target: Object, implied: Tls) -> Tls | None:
         """TLS as a DestinationRule says; without one, as the product's KServe would say for its models.
 
         The KServe that runs here makes no DestinationRules.
@@ -132,8 +133,30 @@ class Upstreams:
                     return None
                 authority = "" if tls.get("insecureSkipVerify") else tls.get("caCertificates", "")
                 return Tls(authority, tls.get("sni", ""))
-        owners = target["metadata"].get("ownerReferences") or []
-        return implied if any(owner["kind"] == MODEL_KIND for owner in owners) else None
+        named = (kind, *key_of(target)) in self._named_by_models
+        return implied if named or _is_of_a_model(target) else None
+
+
+def _is_of_a_model(obj: Object) -> bool:
+    return any(owner["kind"] == MODEL_KIND for owner in obj["metadata"].get("ownerReferences") or [])
+
+
+def _named_by_models(snapshot: Snapshot) -> set[tuple[str, str, str]]:
+    """(kind, namespace, name) of pools of users to which routes of models lead, and of the Services of their pickers.
+
+    A model names such a pool in router.scheduler.pool.ref; the product's KServe makes DestinationRules for it too.
+    """
+    found = set()
+    for route in filter(_is_of_a_model, snapshot.all("HTTPRoute")):
+        namespace = route["metadata"]["namespace"]
+        for rule in route["spec"].get("rules") or []:
+            for backend in rule.get("backendRefs") or []:
+                pool = snapshot.get("InferencePool", namespace, backend["name"])
+                if backend.get("kind") == "InferencePool" and pool:
+                    picker = pool["spec"].get("endpointPickerRef") or {}
+                    found |= {("InferencePool", namespace, backend["name"])}
+                    found |= {("Service", namespace, picker["name"])} if picker else set()
+    return found
 
 
 def _serves(pod: Object) -> bool:

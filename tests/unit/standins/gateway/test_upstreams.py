@@ -6,7 +6,7 @@ import pytest
 from embedded_cluster.pod_status import simulated_status
 from embedded_cluster.standins.gateway.pools import FIRST_PORT, shadow_service_name
 from embedded_cluster.standins.gateway.routes import route_table
-from embedded_cluster.standins.gateway.upstreams import Upstreams, cluster_name
+from embedded_cluster.standins.gateway.upstreams import Tls, Upstream, Upstreams, cluster_name
 
 from tests.unit.standins.gateway.world import (
     GATEWAY,
@@ -49,14 +49,27 @@ def leaving(subject: Object) -> Object:
     return {**subject, "metadata": {**subject["metadata"], "deletionTimestamp": NOW}}
 
 
-def endpoints(*pods: Object) -> dict[str, tuple[tuple[str, int], ...]]:
-    """Endpoints by cluster of a model behind its pool and picker."""
+def upstreams(to_model: Object, *pods: Object) -> dict[str, Upstream]:
+    """What a route to a pool with its picker leads to."""
     shadow = service(shadow_service_name("qwen-inference-pool"), spec={"selector": {}})
     picker = service("qwen-epp-service", spec={"selector": {"app": "epp"}, "ports": [{"port": 9002}]})
-    found = snapshot(gateway(http()), namespace("llm"), route(to_pool()), pool(), shadow, picker, *pods)
+    found = snapshot(gateway(http()), namespace("llm"), to_model, pool(), shadow, picker, *pods)
     rules = route_table(found, SETTINGS)[(PLATFORM, GATEWAY), "http"]
-    upstreams = Upstreams(found, SETTINGS, lambda address, port: (address, port)).of(rules)
-    return {name: upstream.endpoints for name, upstream in upstreams.items()}
+    return Upstreams(found, SETTINGS, lambda address, port: (address, port)).of(rules)
+
+
+def endpoints(*pods: Object) -> dict[str, tuple[tuple[str, int], ...]]:
+    """Endpoints by cluster of a model behind its pool and picker."""
+    return {name: upstream.endpoints for name, upstream in upstreams(route(to_pool()), *pods).items()}
+
+
+def test_a_pool_of_the_users_gets_tls_where_the_route_of_a_model_leads_to_it() -> None:
+    """As the product's KServe has it for router.scheduler.pool.ref."""
+    anybodys = route(to_pool())
+    assert {upstream.tls for upstream in upstreams(anybodys).values()} == {None}
+    owner = {"kind": "LLMInferenceService", "name": "qwen"}
+    of_a_model = {**anybodys, "metadata": {**anybodys["metadata"], "ownerReferences": [owner]}}
+    assert {name: upstream.tls for name, upstream in upstreams(of_a_model).items()} == {MODEL: Tls(), PICKER: Tls()}
 
 
 def test_a_pool_leads_to_its_pods_and_its_picker_to_its_own() -> None:
