@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from inference_platform.models.scheduler.objects import pool_name
+from inference_platform.models.routes import pool_of
 from tests.support.clusters import EmbeddedCluster, running_cluster, wait_for_crds
 from tests.support.endpoint_picker import EndpointPicker, endpoint_picker
 
@@ -42,7 +42,7 @@ def start(pool_cluster: EmbeddedCluster, tmp_path: Path) -> Start:
             pool_cluster.paths.kubeconfig,
             config,
             tmp_path,
-            pool=pool_name(MODEL),
+            pool=pool_of(MODEL),
             namespace=MODEL["namespace"],
             flags=flags,
         )
@@ -54,7 +54,7 @@ def _pool() -> dict[str, Any]:
     return {
         "apiVersion": "inference.networking.k8s.io/v1",
         "kind": "InferencePool",
-        "metadata": {"name": pool_name(MODEL), "namespace": MODEL["namespace"]},
+        "metadata": {"name": pool_of(MODEL), "namespace": MODEL["namespace"]},
         "spec": {
             "selector": {"matchLabels": {"app.kubernetes.io/name": MODEL["name"]}},
             "targetPorts": [{"number": 8000}],

@@ -350,6 +350,37 @@ def test_a_scheduler_that_cannot_start_is_explained(cluster: EmbeddedCluster) ->
     assert f"kubectl -n {NAMESPACE} logs deploy/lacking-kserve-router-scheduler" in run.text
 
 
+OWN_POOL = """
+apiVersion: v1
+kind: Service
+metadata: {name: own-picker}
+spec: {ports: [{port: 9002}]}
+---
+apiVersion: inference.networking.k8s.io/v1
+kind: InferencePool
+metadata: {name: own-pool}
+spec:
+  selector: {matchLabels: {app.kubernetes.io/name: own, kserve.io/component: workload}}
+  targetPorts: [{number: 8000}]
+  endpointPickerRef: {name: own-picker, port: {number: 9002}, failureMode: FailOpen}
+"""
+
+
+def test_a_model_may_be_behind_a_pool_of_ones_own(cluster: EmbeddedCluster) -> None:
+    """Its picker is the user's business; this one is not there, and the pool lets requests through."""
+    cluster.do("apply", "--namespace", NAMESPACE, "--filename", "-", stdin=OWN_POOL)
+    run = apply(cluster, [*MODELS, model("own", router={"pool": "own-pool"})])
+    assert run.exit_code == 0, run.output
+    assert owned(cluster, "own") == {
+        "Deployment own-kserve", "HTTPRoute own-kserve-route", "Service own-kserve-workload-svc"
+    }  # fmt: skip
+    rules = cluster.get("httproute", "own-kserve-route", NAMESPACE)["spec"]["rules"]
+    cluster.do("delete", "llminferenceservice", "own", "--namespace", NAMESPACE)
+    assert {backend["name"] for rule in rules for backend in rule["backendRefs"]} == {
+        "own-pool", "own-kserve-workload-svc"
+    }  # fmt: skip
+
+
 def test_a_model_becomes_a_group_only_by_being_made_anew(cluster: EmbeddedCluster) -> None:
     grown = [entry if entry["name"] != "idle" else {**entry, "parallelism": GROUP_OF_TWO} for entry in MODELS]
     before = service(cluster, "idle")["metadata"]["uid"]

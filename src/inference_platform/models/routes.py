@@ -18,12 +18,18 @@ API_PATHS = ("/v1/completions", "/v1/chat/completions", "/v1/responses")
 
 _GATEWAY_GROUP = "gateway.networking.k8s.io"
 _NO_LIMIT = {"request": "0s", "backendRequest": "0s"}
-_OTHER_THAN_PRESET = ("headers", "query_params", "timeouts", "api_paths", "other_paths")
+# KServe puts the name of a pool of one's own into the preset's rules, but never moves them to the new group of pools.
+_OTHER_THAN_PRESET = ("headers", "query_params", "timeouts", "api_paths", "other_paths", "pool")
 
 
 def pool_name(model: str) -> str:
     """The InferencePool that KServe makes for a model (models.md 3.1)."""
     return f"{model}-inference-pool"
+
+
+def pool_of(model: Mapping[str, Any]) -> str:
+    """The InferencePool of a model: one of the user's, or the one that KServe makes."""
+    return str(model.get("router", {}).get("pool") or pool_name(model["name"]))
 
 
 def service_name(model: str) -> str:
@@ -68,7 +74,7 @@ def model_route_spec(model: Mapping[str, Any], with_pool: bool, serving: Mapping
     if any(key in router for key in _OTHER_THAN_PRESET):
         name = model["name"]
         to_service = [service_backend(name)]
-        to_pods = [pool_backend(router.get("pool", pool_name(name)), serving)] if with_pool else to_service
+        to_pods = [pool_backend(pool_of(model), serving)] if with_pool else to_service
         spec["rules"] = _path_rules(
             model_path(model["namespace"], name),
             router.get("api_paths", API_PATHS),
@@ -90,12 +96,12 @@ def group_route(
     if split_of(group) == "header":
         # Rules with more conditions win, whatever the order; the rest follows for the reader.
         for member in sorted(members, key=lambda item: ("headers" not in item["traffic"], item["name"])):
-            backends = [pool_backend(pool_name(member["name"]), serving)], [service_backend(member["name"])]
+            backends = [pool_backend(pool_of(member), serving)], [service_backend(member["name"])]
             matched = {**group, "headers": member["traffic"].get("headers", [])}
             rules += _path_rules(path, api_paths, "all", *backends, matched)
     else:
         services = [service_backend(member["name"], weight_of(member)) for member in members]
-        pools = [pool_backend(pool_name(member["name"]), serving, weight_of(member)) for member in members]
+        pools = [pool_backend(pool_of(member), serving, weight_of(member)) for member in members]
         paths = api_paths if split_of(group) == "pool" else ()
         rules = _path_rules(path, paths, "all", pools, services, group)
     spec = {"parentRefs": _parents(group, serving), **_hostnames(group), "rules": rules}
@@ -290,7 +296,7 @@ def _model_backend(model: Mapping[str, Any], through: str | None, serving: Mappi
     if through == "service" or not has_scheduler(model):
         reference = service_backend(model["name"])
     else:
-        reference = pool_backend(model.get("router", {}).get("pool", pool_name(model["name"])), serving)
+        reference = pool_backend(pool_of(model), serving)
     return {key: value for key, value in reference.items() if key != "weight"}
 
 

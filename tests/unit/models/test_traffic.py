@@ -443,6 +443,23 @@ def test_timeouts_give_the_complete_rules(aws):
     assert "parentRefs" not in spec
 
 
+def test_a_pool_of_ones_own_is_named_with_the_group_that_the_gateway_knows(aws):
+    """KServe moves only the rules of pools that it makes to that group."""
+    rules = managed(aws, pool="mine")["route"]["http"]["spec"]["rules"]
+    pools = [item for rule in rules for item in rule["backendRefs"] if item["kind"] == "InferencePool"]
+    assert {(item["group"], item["name"]) for item in pools} == {("inference.networking.k8s.io", "mine")}
+    assert backends(rules[-1]) == [("Service", "qwen-kserve-workload-svc", 1)]
+
+
+def test_groups_and_routes_lead_to_the_pool_of_ones_own_of_a_model(aws):
+    members = [member("a", router={"pool": "mine"}), member("b")]
+    to_a = route({"backends": [{"model": "a", "through": "scheduler"}]})
+    made = routes_of(Traffic(members, [group(split="pool")], [to_a]).render(aws))
+    first = {one["metadata"]["name"]: one["spec"]["rules"][0]["backendRefs"] for one in made}
+    assert [item["name"] for item in first["chat"]] == ["mine", "b-inference-pool"]
+    assert [item["name"] for item in first["mine"]] == ["mine"]
+
+
 def test_the_catch_all_rule_can_be_narrowed(aws):
     spec = managed(aws, api_paths=["/v1/chat/completions"], other_paths=["/v1/models", "/health"])["route"]["http"][
         "spec"

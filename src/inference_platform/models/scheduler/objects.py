@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from inference_platform.findings import WARNING, show
+from inference_platform.models.routes import pool_of
 from inference_platform.models.scheduler.catalogue import Program, load
 from inference_platform.models.scheduler.config import items, mapping
 from inference_platform.models.scheduler.mistakes import Mistake
@@ -45,7 +46,7 @@ def objective_objects(entry: Mapping[str, Any], serving: Mapping[str, Any]) -> l
             objective["name"],
             {
                 "priority": objective["priority"],
-                "poolRef": _pool_ref(program, objective.get("pool") or pool_name(entry)),
+                "poolRef": _pool_ref(program, objective.get("pool") or pool_of(entry)),
             },
         )
         for objective in objectives_of(entry)
@@ -58,14 +59,8 @@ def rewrite_objects(entry: Mapping[str, Any], serving: Mapping[str, Any]) -> lis
     if not rules:
         return []
     program = load().programs[serving["endpoint_picker"]]
-    spec = {"poolRef": _pool_ref(program, pool_name(entry)), "rules": [_rule(rule) for rule in rules]}
+    spec = {"poolRef": _pool_ref(program, pool_of(entry)), "rules": [_rule(rule) for rule in rules]}
     return [_object(entry, program, "InferenceModelRewrite", entry["name"], spec)]
-
-
-def pool_name(entry: Mapping[str, Any]) -> str:
-    """The InferencePool of a model: its own, or the one KServe makes."""
-    own = mapping(entry.get("router")).get("pool")
-    return str(own) if own else f"{entry['name']}-inference-pool"
 
 
 def _scheduler(entry: Mapping[str, Any]) -> Mapping[str, Any]:
