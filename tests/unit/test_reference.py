@@ -23,12 +23,23 @@ def test_a_reference_page_is_up_to_date(name):
     assert text == pages()[name], "run: .venv/bin/python -m inference_platform.reference"
 
 
-@pytest.fixture(scope="module")
-def editor() -> Draft202012Validator:
-    """What an editor makes of the schema of group_vars: references lead to the files beside it."""
+def of_editors(schema: str) -> Draft202012Validator:
+    """What an editor makes of a schema: references lead to the files beside it."""
     files = [json.loads(path.read_text(encoding="utf-8")) for path in SCHEMAS.glob("*.schema.json")]
     registry = Registry().with_resources((file["$id"], Resource.from_contents(file)) for file in files)
-    return Draft202012Validator(json.loads(schema_for_editors()), registry=registry)
+    return Draft202012Validator(json.loads(schema), registry=registry)
+
+
+@pytest.fixture(scope="module")
+def editor() -> Draft202012Validator:
+    """Of group_vars."""
+    return of_editors(schema_for_editors())
+
+
+@pytest.fixture(scope="module")
+def editor_of_a_file() -> Draft202012Validator:
+    """Of files with one model."""
+    return of_editors((SCHEMAS / "model_file.schema.json").read_text(encoding="utf-8"))
 
 
 def variables() -> Iterator[Any]:
@@ -65,6 +76,26 @@ def test_an_editor_accepts_what_is_right(editor, written):
 )
 def test_an_editor_marks_what_is_wrong(editor, written, place):
     assert [list(error.absolute_path) for error in editor.iter_errors(written)] == [place]
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        {"name": "a", "namespace": "t", "state": "absent"},
+        {"name": "a", "profiles": ["large"], "uri": "hf://a/b"},
+        {"name": "a", "namespace": "t", "uri": "hf://a/b", "gpu": {"product": "NVIDIA-L4", "count": 1}},
+    ],
+    ids=["absent", "the-rest-is-in-a-profile", "complete"],
+)
+def test_an_editor_accepts_a_file_of_a_model_without_what_other_files_say(editor_of_a_file, written):
+    assert [error.message for error in editor_of_a_file.iter_errors(written)] == []
+
+
+@pytest.mark.parametrize(
+    ("written", "place"), [({"uri": "hf://a/b"}, []), ({"name": "a", "gpu": {"cuont": 1}}, ["gpu"])]
+)
+def test_an_editor_marks_what_is_wrong_in_a_file_of_a_model(editor_of_a_file, written, place):
+    assert [list(error.absolute_path) for error in editor_of_a_file.iter_errors(written)] == [place]
 
 
 def test_the_page_of_layers_says_what_a_run_on_openshift_does(plan_for):
