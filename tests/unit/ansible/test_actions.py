@@ -187,6 +187,41 @@ def test_chart_values_that_the_plan_decides_are_found_before_anything_starts(
     assert found.remedy.endswith(instead)
 
 
+@pytest.mark.parametrize(
+    ("layer", "release", "values", "place", "instead"),
+    [
+        pytest.param("sail", "istiod", {"revision": "canary"}, "revision", "go by the plan.", id="no istiod"),
+        pytest.param(
+            "sail",
+            "istiod",
+            {"pilot": {"env": {"PILOT_ENABLE_GATEWAY_API": "false"}}},
+            "pilot.env.PILOT_ENABLE_GATEWAY_API",
+            "go by the plan.",
+            id="no gateways",
+        ),
+        pytest.param("cert_manager", "cert-manager", {"crds": {"enabled": False}}, "crds.enabled", "", id="no CRDs"),
+        pytest.param("lws", "lws", {"fullnameOverride": "mine"}, "fullnameOverride", "", id="another name"),
+        pytest.param(
+            "kserve",
+            "kserve-llmisvc-resources",
+            {"kserve": {"controller": {"gateway": {"ingressGateway": {"kserveGateway": "a/b"}}}}},
+            "kserve.controller.gateway.ingressGateway.kserveGateway",
+            "Set gateway instead.",
+            id="gateway",
+        ),
+    ],
+)
+def test_values_of_published_charts_that_the_plan_decides_are_found_too(
+    layer: str, release: str, values: dict[str, Any], place: str, instead: str
+) -> None:
+    given = {"distribution": "community", f"{layer}_values": {release: values}}
+    (found,) = check_chart_values(load_catalog(), given, ".".join)
+    assert (found.code, found.where) == ("IP-INV-021", f"{layer}_values.{release}.{place}")
+    assert found.remedy.endswith(instead)
+    free = {"distribution": "community", "sail_values": {"istiod": {"pilot": {"env": {"PILOT_TRACE_SAMPLING": "1"}}}}}
+    assert list(check_chart_values(load_catalog(), free, ".".join)) == []
+
+
 def test_chart_values_that_the_plan_leaves_free_are_taken() -> None:
     given = {
         "cloud_manager_values": {"cloud-manager": {"nodeSelector": {"a": "b"}}, "kubernetes-engine": {}},
@@ -236,6 +271,21 @@ def test_values_that_a_role_gives_are_decided_by_the_plan_or_known_to_be_free() 
         if not any(f"{value}.".startswith(f"{part}.") for part in entries[name].get("decided", {}))
     }
     assert {text for text in unsaid if not {text, text.split(".")[1]} & FREE} == set()
+
+
+#: What the catalogue gives published charts and users may have otherwise: where images and credentials come from, and
+#: how much Istio logs.
+FREE_OF_PUBLISHED = ("image", "Secrets", "hub", "tag", "accessLogFile")
+
+
+def test_values_that_the_catalogue_gives_published_charts_are_decided_by_the_plan_or_known_to_be_free() -> None:
+    catalog = load_catalog()
+    entries = [entry for layer in catalog.layers for entry in layer.get("releases", []) if "published" in entry]
+    assert {entry["published"] for entry in entries} == set(catalog.charts)
+    for entry in entries:
+        given = set(dotted_leaves(catalog.charts[entry["published"]]["values"]))
+        unsaid = given - set(entry.get("decided", {}))
+        assert {value for value in unsaid if not any(part in value for part in FREE_OF_PUBLISHED)} == set(), entry
 
 
 def test_decided_values_are_values_of_the_chart_and_follow_settings_that_exist() -> None:
