@@ -678,6 +678,13 @@ def test_versions_of_operators_are_refused_where_none_comes_from_olm():
     assert finding.code == "IP-PLT-009"
 
 
+def test_a_secret_to_copy_is_refused_where_no_pull_secret_is_made(plan_for):
+    named = {"namespace": "vault", "name": "registry"}
+    (finding,) = refusals(platform_release="3.4", provider="openshift", pull_secret_from=named)
+    assert (finding.code, finding.where) == ("IP-PLT-028", "pull_secret_from")
+    assert plan_for("openshift", pull_secret_file="auth.json").pull_secret["name"] is None
+
+
 def test_without_olm_there_is_nothing_of_it_in_the_plan(plan_for):
     plan = plan_for("generic")
     assert (plan.route, plan.operators, plan.namespace_labels) == ("helm", {}, {})

@@ -64,6 +64,7 @@ RULES = {
     "IP-PLT-025": "`namespace_quotas` are for namespaces of models.",
     "IP-PLT-026": "`chart_sha256` names published charts that the plan installs.",
     "IP-PLT-027": "`namespace_quotas` leave room for the models of the inventory (warning).",
+    "IP-PLT-028": "`pull_secret_from` is only for providers on which a pull secret is made.",
 }
 
 

@@ -150,6 +150,7 @@ def _impossible_combinations(settings: Mapping[str, Any], catalog: Catalog, repo
         yield from _refused_load_balancer(settings, catalog, provider, report)
         yield from _refused_mirror(settings, catalog, provider, report)
         yield from _refused_operators(settings, catalog, provider, report)
+        yield from _refused_pull_secret(settings, catalog, provider, report)
         line = _engine_line(settings, release, provider)
         route = route_of(catalog, provider)
         yield from gateway.check(settings, _own_gateway(release, route), report, own_listeners=route == OLM)
@@ -225,6 +226,21 @@ def _refused_operators(
             f"nothing on {provider}, where no operator comes from OLM",
             show(wanted),
             "Remove olm_operators: the versions are those of the release.",
+        )
+
+
+def _refused_pull_secret(
+    settings: Mapping[str, Any], catalog: Catalog, provider: str, report: Reporter
+) -> Iterator[Finding]:
+    """The nodes of OpenShift have the credentials (operators.md 5); the file serves mirror.yml alone."""
+    wanted = setting(settings, "pull_secret_from")
+    if wanted and route_of(catalog, provider) == OLM:
+        yield report.error(
+            "IP-PLT-028",
+            ("pull_secret_from",),
+            f"nothing on {provider}, whose nodes have the credentials: no pull secret is made",
+            show(wanted),
+            "Remove pull_secret_from. For playbooks/mirror.yml the credentials are in pull_secret_file.",
         )
 
 
