@@ -160,11 +160,12 @@ def _automatic(question: Question) -> tuple[str, str]:
     found, possible = question.found, question.possible
     if not found.known:
         return possible[0], "what is there may not be listed"
-    if EXTERNAL in possible and any(_no_downgrade(question)):
+    stays_delegated = found.by(CLOUD_MANAGER) and DELEGATED in possible
+    if EXTERNAL in possible and any((_no_downgrade_of_others if stays_delegated else _no_downgrade)(question)):
         return EXTERNAL, "what is there is newer or has more, and is kept"
     if found.by(OURS) and MANAGED in possible:
         return MANAGED, "this installer brought it"
-    if found.by(CLOUD_MANAGER) and DELEGATED in possible:
+    if stays_delegated:
         return DELEGATED, "the cloud manager brought it"
     if found.foreign and EXTERNAL in possible:
         return EXTERNAL, f"it is there ({found.foreign.evidence})"

@@ -171,6 +171,16 @@ def test_auto_leaves_a_gateway_api_alone_that_the_cluster_has_upgraded_over_ours
     assert world.codes() == []
 
 
+def test_auto_leaves_a_newer_gateway_api_with_the_cloud_manager_that_brought_it() -> None:
+    """As external the cloud manager would be told Unmanaged, and uninstall it."""
+    world = World()
+    world.own(gateway_api="auto")
+    world.settings |= {"provider": "azure"}
+    world.add("crds", *gateway_api("v1.4.1", labels={"infrastructure.opendatahub.io/part-of": "azurekubernetesengine"}))
+    assert world.decisions()["gateway_api"] == "delegated"
+    assert "IP-PRE-061" not in dict(world.codes())
+
+
 def test_auto_where_only_the_cloud_manager_may_bring_it_does_not_take_it_over() -> None:
     world = World()
     world.settings["provider"] = "aws"
