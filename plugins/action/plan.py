@@ -46,14 +46,16 @@ class ActionModule(PlatformAction):
 
     def perform(self, arguments: dict[str, Any]) -> dict[str, Any]:
         from inference_platform import catalog, inventory, paths, platform
-        from inference_platform.findings import errors
+        from inference_platform.credentials import is_content
+        from inference_platform.findings import errors, show
 
         about_tags = list(self._strange_tags(arguments["tags_known"]))
         sources = inventory.Sources.load(arguments["inventories"] or self.task_vars["ansible_inventory_sources"])
         extra = load_extra_vars(self._loader)
         if stray := extra.get("_raw_params"):
             raise AnsibleActionFail(
-                f'-e: expected NAME=VALUE, found "{stray}". Write a list without spaces, as in -e only=one,other.'
+                f"-e: expected NAME=VALUE, found {'a text that is not shown' if is_content(stray) else show(stray)}. "
+                "Write a list without spaces, as in -e only=one,other."
             )
         variables, unresolved = self._given({**sources.variables, **extra}, without=OF_PLAYBOOKS & set(extra))
         for name in extra:

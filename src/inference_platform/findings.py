@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from inference_platform.credentials import HIDDEN, are_credentials
+
 ERROR = "error"
 WARNING = "warning"
 
@@ -63,7 +65,7 @@ def errors(findings: Iterable[Finding]) -> list[Finding]:
 
 
 def show(value: Any, limit: int = 80) -> str:
-    """A value as it is quoted in a message: short, on one line, strings in quotes."""
+    """A value as it is quoted in a message: short, on one line, strings in quotes, registry credentials never."""
     if isinstance(value, Mapping):
         text = "a mapping with the keys " + (", ".join(map(str, value)) or "(none)")
     elif isinstance(value, (list, tuple)):
@@ -73,7 +75,7 @@ def show(value: Any, limit: int = 80) -> str:
     elif value is None:
         text = "nothing"
     elif isinstance(value, str):
-        text = f'"{value}"'
+        text = HIDDEN if are_credentials(value) else f'"{value}"'
     else:
         text = str(value)
     text = " ".join(text.split())

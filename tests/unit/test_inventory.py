@@ -292,6 +292,90 @@ def test_the_environment_may_hold_the_pull_secret_itself(variables, pull_secret)
     assert "hunter2" not in str(finding)
 
 
+def contents() -> dict[str, str]:
+    """What people put where the path of a file belongs."""
+    config = docker_config("vault.example.com")
+    return {
+        "one line": config,
+        "several lines": json.dumps(json.loads(config), indent=2) + "\n",
+        "YAML": f"auths:\n  vault.example.com:\n    auth: {SECRET}\n",
+        "YAML on one line": f"auths: {{vault.example.com: {{auth: {SECRET}}}}}",
+        "a list": f'["{SECRET}"]',
+        "base64 of the file": base64.b64encode(config.encode()).decode(),
+        "base64 of user:password": base64.b64encode(f"user:{SECRET}".encode()).decode(),
+        "with a null byte": f"/{SECRET}\0",
+        "too long a name": SECRET * 40,
+        "too long a path": f"/{SECRET}" * 400,
+        "a home folder": f"~{{{SECRET}}}/x",
+    }
+
+
+def no_part_of(text: str, findings: list[Finding]) -> None:
+    """No eight letters of a text are in any finding."""
+    told = str([finding.to_dict() for finding in findings])
+    assert [text[at : at + 8] for at in range(len(text) - 7) if text[at : at + 8] in told] == []
+
+
+@pytest.mark.parametrize("provider", ["aws", "openshift"])
+@pytest.mark.parametrize("place", ["the inventory", "the environment"])
+@pytest.mark.parametrize("kind", contents())
+def test_a_pull_secret_in_the_place_of_its_path_is_refused_and_not_shown(variables, kind, place, provider):
+    """Also where no pull secret is made: playbooks/mirror.yml uses the path on OpenShift, too."""
+    variables |= {"provider": provider, "models": []}
+    text, environ = contents()[kind], {}
+    if place == "the inventory":
+        variables["pull_secret_file"] = text
+    else:
+        del variables["pull_secret_file"]
+        environ["REGISTRY_AUTH_FILE"] = text
+    findings = validate(variables, environ=environ)
+    no_part_of(text, findings)
+    if kind.startswith("too long"):
+        assert [finding.code for finding in findings] == (["IP-INV-011"] if provider == "aws" else [])
+        return
+    (finding,) = findings
+    assert (finding.code, finding.severity) == ("IP-INV-022", "error")
+    assert finding.found.startswith("the content of a file instead of its path, in ")
+    assert finding.found.endswith("$REGISTRY_AUTH_FILE" if environ else "pull_secret_file")
+    assert "$" not in finding.remedy
+    assert "DOCKER_AUTH_CONFIG" in finding.remedy
+
+
+@pytest.mark.parametrize(
+    "name", ["123", "my secrets/pull-secret.json", "~/auth.json", "~nobody-here/auth.json", "schlüssel"]
+)
+def test_a_path_is_no_content_and_is_shown(variables, name):
+    variables["pull_secret_file"] = name
+    finding = only(variables)
+    assert finding.code == "IP-INV-011"
+    assert name.removeprefix("~") in finding.found
+
+
+def test_a_folder_is_no_pull_secret(variables, tmp_path):
+    variables["pull_secret_file"] = str(tmp_path)
+    finding = only(variables)
+    assert (finding.code, finding.found) == ("IP-INV-011", f'"{tmp_path}": Is a directory')
+
+
+@pytest.mark.parametrize("kind", ["one line", "several lines", "base64 of the file", "base64 of user:password"])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        pytest.param(lambda text: {"pull_secret_from": text}, id="the Secret"),
+        pytest.param(lambda text: {"pull_secret_from": {"namespace": "vault", "name": text}}, id="its name"),
+        pytest.param(lambda text: {"platform_image_registry": text}, id="the mirror"),
+        pytest.param(lambda text: {"pull_secret_file": [text]}, id="a list"),
+        pytest.param(lambda text: {"pull_secret_file": {"auths": {"a": text}}}, id="a mapping"),
+        pytest.param(lambda text: {"pull_secret": text}, id="another name"),
+    ],
+)
+def test_credentials_in_another_wrong_place_are_not_shown_either(variables, wrong, kind):
+    text = contents()[kind]
+    findings = found(variables | wrong(text))
+    assert findings
+    no_part_of(text, findings)
+
+
 @pytest.mark.parametrize("key", ["mirror.example.com:5000", "mirror.example.com:5000/a"])
 def test_with_a_mirror_the_credentials_are_those_of_the_mirror(variables, pull_secret, key):
     variables |= {"platform_image_registry": "mirror.example.com:5000/a/b", "provider": "generic", "models": []}

@@ -18,7 +18,8 @@ from inference_platform.cluster import errors
 from inference_platform.cluster.apply import ApplyResult, apply
 from inference_platform.cluster.client import Cluster
 from inference_platform.cluster.objects import Object
-from inference_platform.inventory.pull_secret import has_credentials, knows
+from inference_platform.credentials import is_content
+from inference_platform.inventory.pull_secret import has_credentials, knows, unreadable
 
 KEY = ".dockerconfigjson"
 #: Variable of the environment that may hold the content, as in CI systems.
@@ -77,12 +78,17 @@ def read_pull_secret(path: str | Path, registry: str = "") -> bytes:
     registry  as for `read_credentials`
     Raises PullSecretError with the path and what is wrong; never with content.
     """
-    place = Path(path).expanduser()
+    if is_content(str(path)):
+        raise PullSecretError(
+            "Pull secret: expected the path of a file, found the content of a file instead of its path. Put it into a "
+            f"file, or into the environment variable {VARIABLE}."
+        )
+    place = Path(os.path.expanduser(path))
     try:
         content = place.read_bytes()
     except OSError as error:
         raise PullSecretError(
-            f"Pull secret {place}: expected a readable file, found none ({error.strerror}). Log in with "
+            f"Pull secret: expected a readable file, found {unreadable(place, error)}. Log in with "
             "`podman login --authfile FILE registry.redhat.io` and set `pull_secret_file` (or $REGISTRY_AUTH_FILE) "
             "to that file."
         ) from None

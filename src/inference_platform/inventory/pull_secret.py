@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import base64
 import binascii
+import errno
 import json
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from inference_platform.credentials import is_content
 from inference_platform.findings import Finding
 from inference_platform.problems import Reporter
 
@@ -22,6 +25,7 @@ UNREADABLE = "IP-INV-011"
 MALFORMED = "IP-INV-012"
 NO_CREDENTIALS = "IP-INV-013"
 TWO_PLACES = "IP-INV-014"
+CONTENT_AS_PATH = "IP-INV-022"
 
 ONLY_FOR_WRITING = frozenset({MISSING, UNREADABLE})
 """What is no mistake for a run that writes nothing to a cluster: a build job checks entries without credentials."""
@@ -32,7 +36,26 @@ def pull_secret_path(variables: Mapping[str, Any], environ: Mapping[str, str]) -
     if variables.get(SECRET):
         return None
     text = variables.get(VARIABLE) or environ.get(ENVIRONMENT)
-    return Path(str(text)).expanduser() if text else None
+    # Path.expanduser raises for a user that does not exist.
+    return Path(os.path.expanduser(str(text))) if text else None
+
+
+def check_path(variables: Mapping[str, Any], environ: Mapping[str, str], report: Reporter) -> Iterator[Finding]:
+    """A finding where the content of a pull secret file stands in the place of its path; it is not shown.
+
+    Asked of every inventory, as the path goes into messages and command lines also where no pull secret is made.
+    """
+    place = VARIABLE if variables.get(VARIABLE) else f"${ENVIRONMENT}"
+    text = variables.get(VARIABLE) or environ.get(ENVIRONMENT)
+    if text and is_content(str(text)):
+        yield report.error(
+            CONTENT_AS_PATH,
+            (VARIABLE,),
+            "the path of a file",
+            f"the content of a file instead of its path, in {place}",
+            f"Put the content into a file that only you can read and give its path; or put it into the environment "
+            f"variable {CONTENT}, and leave {VARIABLE} and {ENVIRONMENT} empty.",
+        )
 
 
 def check_pull_secret(
@@ -81,13 +104,18 @@ def check_pull_secret(
             UNREADABLE,
             where,
             "a readable file",
-            f'"{path}": {error.strerror}',
+            unreadable(path, error),
             f"Correct the path in {VARIABLE} or {ENVIRONMENT}, or make the file readable.",
         )
         return
     except UnicodeDecodeError:
         text = ""
     yield from _check_content(text, path, registry, report, anonymous)
+
+
+def unreadable(path: Path, error: OSError) -> str:
+    """Why a file cannot be read, with its path; without it where it is too long for one, and may be anything."""
+    return str(error.strerror) if error.errno == errno.ENAMETOOLONG else f'"{path}": {error.strerror}'
 
 
 def _check_content(text: str, path: Path | str, registry: str, report: Reporter, anonymous: bool) -> Iterator[Finding]:

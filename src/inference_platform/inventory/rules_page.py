@@ -33,6 +33,8 @@ RULES = {
     pull_secret.MALFORMED: "The pull secret file is JSON with `auths`.",
     pull_secret.NO_CREDENTIALS: "The pull secret has credentials for the registry, or for the mirror if there is one.",
     pull_secret.TWO_PLACES: "The pull secret comes from a file or from a Secret of the cluster, not from both.",
+    pull_secret.CONTENT_AS_PATH: "The pull secret file is named by its path; its content stands neither there nor in "
+    "`REGISTRY_AUTH_FILE`.",
     mirror.KEPT_IMAGES: "With a registry of your own, every image has it in its reference (warning).",
     mirror.FETCHED_WEIGHTS: "With a registry of your own, weights come from an image or a claim (warning).",
     "IP-INV-020": "A variable of a role has a value of its type.",

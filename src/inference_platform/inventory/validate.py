@@ -11,7 +11,7 @@ from inference_platform import schema
 from inference_platform.catalog.load import Catalog, load
 from inference_platform.findings import ERROR, Finding, errors, show
 from inference_platform.inventory.mirror import check_mirror
-from inference_platform.inventory.pull_secret import check_pull_secret
+from inference_platform.inventory.pull_secret import check_path, check_pull_secret
 from inference_platform.inventory.role_inputs import role_inputs
 from inference_platform.mirror.needs import list_needs
 from inference_platform.models.choice import unknown
@@ -138,12 +138,13 @@ def _pull_secret_findings(
     report: Reporter,
     environ: Mapping[str, str] | None,
 ) -> list[Finding]:
-    if not needs_pull_secret(settings, catalog):
-        return []
+    where = os.environ if environ is None else environ
+    findings = list(check_path(settings, where, report))
+    if findings or not needs_pull_secret(settings, catalog):
+        return findings
     distribution = catalog.distributions.get(str(setting(settings, "distribution")), {})
     registry = str(distribution.get("pull_secret_registry", ""))
     mirror = str(setting(settings, "platform_image_registry") or "").rstrip("/")
-    where = os.environ if environ is None else environ
     return list(check_pull_secret(settings, where, mirror or registry, report, anonymous=bool(mirror)))
 
 

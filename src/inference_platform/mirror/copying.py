@@ -12,6 +12,7 @@ from pathlib import Path
 
 from inference_platform.cluster.errors import ClusterError
 from inference_platform.cluster.redact import text as redact_text
+from inference_platform.credentials import is_content
 from inference_platform.mirror.needs import Image
 
 PROGRAMS = ("skopeo", "crane")
@@ -58,6 +59,12 @@ def copy(images: Iterable[Image], program: Program, auth_file: str | None = None
     ``auth_file`` is a Docker config.json with both registries. Raises CopyError where it cannot be read, else at the
     end, naming every image that failed.
     """
+    if auth_file and is_content(auth_file):
+        raise CopyError(
+            "Copying images: expected the path of a file with the credentials of both registries, found the content "
+            "of a file instead of its path. Put it into a file, and give its path with -e mirror_auth_file or in "
+            "pull_secret_file."
+        )
     if auth_file and not os.access(auth_file, os.R_OK):
         raise CopyError(
             f"Copying images: expected a readable file with the credentials of both registries, found none at "

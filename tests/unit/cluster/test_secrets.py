@@ -44,7 +44,7 @@ def test_an_unusable_file_is_refused_without_showing_it(tmp_path: Path, content:
 
 def test_a_missing_file_says_how_to_make_one(tmp_path: Path) -> None:
     with pytest.raises(
-        secrets.PullSecretError, match=r"none \(No such file or directory\).*podman login.*pull_secret_file"
+        secrets.PullSecretError, match=r'none": No such file or directory\..*podman login.*pull_secret_file'
     ):
         secrets.read_pull_secret(tmp_path / "none")
 
@@ -66,6 +66,15 @@ def test_entries_without_credentials_do_no_harm_beside_others(tmp_path: Path) ->
 @pytest.mark.parametrize("entry", [{"auth": AUTH}, {"username": "a", "password": "b"}, {"identitytoken": "t"}])
 def test_all_forms_of_credentials_are_accepted(tmp_path: Path, entry: dict[str, str]) -> None:
     assert secrets.read_pull_secret(file(tmp_path, {"auths": {"quay.io": entry}}))
+
+
+@pytest.mark.parametrize(
+    "text", ['{"auths": {"quay.io": {"auth": "abcdefgh"}}}', "abcdefgh" * 50, "abcdefgh\n"], ids=str
+)
+def test_content_in_the_place_of_the_path_is_not_shown(text: str) -> None:
+    with pytest.raises(secrets.PullSecretError, match="Pull secret: expected") as error:
+        secrets.read_pull_secret(text)
+    assert "abcdefgh" not in str(error.value)
 
 
 def test_it_is_applied_to_all_namespaces_and_rotated(api: FakeApi, cluster: Cluster, tmp_path: Path) -> None:

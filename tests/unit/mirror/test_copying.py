@@ -77,6 +77,14 @@ def test_credentials_that_are_not_there_stop_before_the_first_image(tmp_path: Pa
     assert not (tmp_path / "bin" / "calls").exists()
 
 
+def test_credentials_in_the_place_of_the_path_are_not_shown(tmp_path: Path) -> None:
+    stand_in(tmp_path / "bin", "crane")
+    content = f'{{"auths": {{"quay.io": {{"auth": "{SECRET}"}}}}}}'
+    with pytest.raises(copying.CopyError, match="the content of a file instead of its path") as raised:
+        copying.copy(IMAGES, copying.find_program(str(tmp_path / "bin")), content)
+    assert SECRET not in str(raised.value)
+
+
 def test_without_a_program_it_is_said_which_are_known(tmp_path: Path) -> None:
     with pytest.raises(copying.CopyError, match="expected skopeo or crane on PATH, found neither"):
         copying.find_program(str(tmp_path))
