@@ -123,6 +123,78 @@ def test_a_quota_with_room_for_its_models_is_not_told() -> None:
     assert "IP-PLT-027" not in [item.code for item in examine(given, environ={}).findings]
 
 
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("nvidia.com/gpu", "Write requests.nvidia.com/gpu."),
+        ("limits.nvidia.com/gpu", "Write requests.nvidia.com/gpu."),
+        ("request.nvidia.com/gpu", "Write requests.nvidia.com/gpu."),
+        ("amd.com/gpu", "Write requests.amd.com/gpu."),
+        ("gpu", "Write requests.nvidia.com/gpu."),
+        ("gpus", "Write requests.nvidia.com/gpu."),
+        ("requests.gpu", "Write requests.nvidia.com/gpu."),
+        ("limit.cpu", "Write limits.cpu."),
+        ("Pods", "Write pods."),
+        ("counts/pods", "Write count/pods."),
+        ("requests.nvidia.com/", "Write requests.DOMAIN/NAME for devices, count/KIND.GROUP for objects."),
+        ("limits.hugepages-2Mi", None),
+    ],
+)
+def test_a_name_that_no_quota_counts_is_refused_with_the_one_that_was_meant(name: str, meant: str | None) -> None:
+    (found,) = check_settings(settings(namespace_quotas=[{"namespace": "team", "hard": {name: 4}}]))
+    assert (found.code, found.severity, found.found) == ("IP-PLT-035", "error", f'"{name}"')
+    assert found.where == f"namespace_quotas[0].hard.{name}"
+    assert meant is None or found.remedy == meant
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("cpu", "memory", "ephemeral-storage", "requests.cpu", "limits.memory", "requests.ephemeral-storage"),
+        *("requests.storage", "pods", "services", "services.loadbalancers", "services.nodeports", "secrets"),
+        *("configmaps", "persistentvolumeclaims", "replicationcontrollers", "resourcequotas"),
+        *("hugepages-2Mi", "requests.hugepages-1Gi", "count/pods", "count/deployments.apps"),
+        *("requests.nvidia.com/gpu", "requests.nvidia.com/mig-1g.5gb", "requests.smarter-devices/fuse"),
+        "gold.storageclass.storage.k8s.io/requests.storage",
+        "gold.storageclass.storage.k8s.io/persistentvolumeclaims",
+        "gpu.example.com.deviceclass.resource.k8s.io/devices",
+    ],
+)
+def test_names_that_kubernetes_counts_are_taken(name: str) -> None:
+    assert check_settings(settings(namespace_quotas=[{"namespace": "team", "hard": {name: 4}}])) == []
+
+
+def uses(hard: dict[str, Any], *models: dict[str, Any], namespace: str = "team") -> list[tuple[str, str, str]]:
+    """Codes, severities and remedies of what is told about a quota that nothing comes under."""
+    given = settings(namespace_quotas=[{"namespace": namespace, "hard": hard}], models=list(models))
+    found = examine(given, environ={}).findings
+    return [(i.code, i.severity, i.remedy) for i in found if i.code in ("IP-PLT-036", "IP-PLT-037")]
+
+
+def test_a_quota_on_a_device_that_no_model_asks_for_is_told() -> None:
+    (told,) = uses({"requests.nvidia.com/gpus": 4}, MODEL)
+    assert told == ("IP-PLT-036", "warning", "Write requests.nvidia.com/gpu.")
+    mig = {**MODEL, "gpu": {"count": 1, "resource": "nvidia.com/mig-1g.5gb"}, "state": "stopped"}
+    assert uses({"requests.nvidia.com/gpu": 4, "requests.nvidia.com/mig-1g.5gb": 1}, mig) == []
+    assert uses({"requests.amd.com/gpu": 0}, MODEL) == [], "which forbids it"
+    assert uses({"requests.nvidia.com/gpus": 4}) == [], "no models to go by"
+
+
+def test_a_quota_for_a_namespace_without_models_is_told() -> None:
+    remedy = "Correct the name, or leave it if models of another inventory are there."
+    assert uses({"pods": 4}, MODEL, namespace="taem") == [("IP-PLT-037", "warning", remedy)]
+    assert uses({"pods": 4}, MODEL) == []
+    assert uses({"pods": 4}, namespace="taem") == [], "no models to go by"
+    wrong = {**MODEL, "replicas": -1}
+    assert uses({"pods": 4}, wrong, namespace="taem") == [], "what the model is to be is not known"
+
+
+def test_limits_of_devices_promise_no_room() -> None:
+    """Kubernetes counts only their requests, so no such quota keeps a pod from being created."""
+    given = settings(namespace_quotas=[{"namespace": "team", "hard": {"limits.nvidia.com/gpu": 0}}], models=[MODEL])
+    assert [item.code for item in examine(given, environ={}).findings if "hard" in item.where] == ["IP-PLT-035"]
+
+
 def test_a_node_pool_is_what_the_user_wrote() -> None:
     spec = {"limits": {"nvidia.com/gpu": 8}, "template": {"spec": {"nodeClassRef": {"name": "gpu"}}}}
     (made,) = resolve(settings(node_pools=[{"name": "burst", "karpenter": spec}])).capacity

@@ -17,7 +17,7 @@ from inference_platform.mirror.needs import list_needs
 from inference_platform.models.choice import unknown
 from inference_platform.models.layers import POOLS
 from inference_platform.models.pipeline import RenderResult, check_schema, ids_of, render_inventory
-from inference_platform.platform.pools import check_room
+from inference_platform.platform import quotas
 from inference_platform.platform.resolve import check_settings, needs_pull_secret, resolve, setting
 from inference_platform.problems import Reporter
 from inference_platform.schema import SchemaMistake
@@ -88,7 +88,7 @@ def examine(
     models = render_inventory(settings, platform, sources)
     findings += [*models.findings, *_unknown_moves(settings, platform, sources, report)]
     if can_be_planned:
-        findings += check_room(settings, models.models, platform["serving"]["gpu"]["resource"], report)
+        findings += _quota_findings(settings, models, platform["serving"]["gpu"]["resource"], report)
         findings += _mirror_findings(platform, models, catalog, report)
     return Examination(findings, models if can_be_planned else None)
 
@@ -146,6 +146,14 @@ def _pull_secret_findings(
     registry = str(distribution.get("pull_secret_registry", ""))
     mirror = str(setting(settings, "platform_image_registry") or "").rstrip("/")
     return list(check_pull_secret(settings, where, mirror or registry, report, anonymous=bool(mirror)))
+
+
+def _quota_findings(settings: Mapping[str, Any], models: RenderResult, gpu: str, report: Reporter) -> Iterator[Finding]:
+    """Of an inventory without models nothing is known about use; nor of a model with an error."""
+    yield from quotas.check_room(settings, models.models, gpu, report)
+    if models.ids and models.ok:
+        namespaces = {name.partition("/")[0] for name in models.ids}
+        yield from quotas.check_use(settings, namespaces, {gpu, *quotas.devices_of(models.objects)}, report)
 
 
 def _mirror_findings(

@@ -7,14 +7,13 @@ this: it installs dependencies and makes certificates, no nodes, quotas or prior
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from inference_platform.findings import Finding, show
-from inference_platform.models.capacity.resources import PODS, amount
 from inference_platform.models.labels import MANAGED_BY
 from inference_platform.models.layers import NODE_POOL_LABEL
-from inference_platform.models.pipeline import ModelSummary
+from inference_platform.platform import quotas as quota_rules
 from inference_platform.problems import Reporter
 
 Object = dict[str, Any]
@@ -52,6 +51,7 @@ def check(
                 f"{show(item['namespace'])}, a namespace of the platform",
                 "Take it out: quotas are for the namespaces of models.",
             )
+    yield from quota_rules.check_names(settings, provider["gpu"]["resource"], report)
     profiles = settings.get("model_profiles") or {}
     for index, pool in enumerate(pools):
         path = ("node_pools", index)
@@ -82,31 +82,6 @@ def check(
                 "none",
                 "Add priority, or remove preempts.",
             )
-
-
-def check_room(
-    settings: Mapping[str, Any], models: Iterable[ModelSummary], resource: str, report: Reporter
-) -> Iterator[Finding]:
-    """Quotas of the inventory with less room than its models need; ``resource`` is that of GPUs.
-
-    A warning: the models of other inventories, or of nobody's, may need room there too, and an autoscaler may ask for
-    more, so that a quota without this finding can still be too small.
-    """
-    wanted: dict[str, Counter[str]] = {}
-    for model in models:
-        of_gpus = dict.fromkeys((f"requests.{resource}", f"limits.{resource}"), model.gpus)
-        wanted.setdefault(model.namespace, Counter()).update({**of_gpus, PODS: model.pods})
-    for index, item in enumerate(settings.get("namespace_quotas") or []):
-        for name, hard in item["hard"].items():
-            needed = wanted.get(item["namespace"], Counter())[name]
-            if amount(name, hard) < needed:
-                yield report.warning(
-                    "IP-PLT-027",
-                    ("namespace_quotas", index, "hard", name),
-                    f"room for the models of {item['namespace']}, which need {needed}",
-                    show(hard),
-                    "Raise the quota, or lower replicas; the pods beyond it are not created.",
-                )
 
 
 def _twice(code: str, setting: str, names: Sequence[str], key: str, report: Reporter) -> Iterator[Finding]:

@@ -166,7 +166,9 @@ def _taken(scene: Scene, space: str) -> Counter[str]:
 
 def _resource(name: str) -> str:
     """What pods ask for under a name of a quota; no pod asks for what has another name."""
-    return PODS if name == f"count/{PODS}" else name.removeprefix("requests.")
+    if "/" in name and not name.startswith("requests."):
+        return PODS if name == f"count/{PODS}" else ""  # of devices, the requests alone are counted
+    return name.removeprefix("requests.")
 
 
 def _hard(quota: Object) -> Mapping[str, Any]:

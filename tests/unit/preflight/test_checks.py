@@ -1325,6 +1325,7 @@ def test_a_quota_of_some_pods_only_is_left_alone() -> None:
         ({"requests.cpu": "2"}, [], ""),
         ({"requests.cpu": "1500m"}, [], "requests.cpu: 1500m"),
         ({"requests.storage": "1", "count/secrets": "0", "services": "0"}, [], ""),
+        ({"nvidia.com/gpu": "0", "limits.nvidia.com/gpu": "0"}, [], ""),
     ],
 )
 def test_a_quota_leaves_what_others_do_not_hold(hard: dict[str, str], others: list[dict[str, str]], told: str) -> None:
