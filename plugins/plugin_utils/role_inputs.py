@@ -24,6 +24,8 @@ OF_THE_PLAN = {
     "startingCSV": "that of olm_operators, or of the release",
     "approval": "Manual",
 }
+#: Inputs of roles that are mappings of texts, which the types of Ansible do not say.
+OF_TEXTS = frozenset({"inference_gateway_service_annotations"})
 #: In ``decided`` of layers.yml: no setting changes the value.
 OF_NO_SETTING = "platform"
 TYPE_WORDS = {
@@ -43,9 +45,10 @@ def argument_specs(roles: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         yield from specs["main"].get("options", {}).items()
 
 
-def check_role_inputs(roles: Path, given: Mapping[str, Any], where: Callable[[tuple[str]], str]) -> Iterator[Any]:
+def check_role_inputs(roles: Path, given: Mapping[str, Any], where: Callable[[tuple[str, ...]], str]) -> Iterator[Any]:
     """A finding for each input in ``given`` (name: value) of the wrong type or value."""
     from inference_platform.findings import ERROR, Finding, show
+    from inference_platform.platform.chart_values import check_texts
     from inference_platform.schema import load_schema
 
     for name, spec in argument_specs(roles):
@@ -64,17 +67,21 @@ def check_role_inputs(roles: Path, given: Mapping[str, Any], where: Callable[[tu
                 show(given[name]),
                 f"Correct {name}, or remove it to take the default ({show(spec['default'])}).{meant}",
             )
+        elif name in OF_TEXTS:
+            yield from check_texts(given[name], (name,), where)
 
 
 def check_chart_values(
     catalog: Any, given: Mapping[str, Any], where: Callable[[tuple[str, ...]], str]
 ) -> Iterator[Any]:
-    """A finding for each entry of a layer's values that is no mapping, or that no release of the layer would get, and
-    for each value that the plan decides.
+    """A finding for each entry of a layer's values that is no mapping, or that no release of the layer would get, for
+    each value that the plan decides, and for each that the schema of one of our charts refuses.
 
     ``catalog`` is that of the package; ``given`` as for `check_role_inputs`.
     """
     from inference_platform.findings import ERROR, Finding, show
+    from inference_platform.platform import chart_values
+    from inference_platform.platform.plan import SUBSCRIPTION_CHART
     from inference_platform.platform.resolve import setting
     from inference_platform.schema import or_list
 
@@ -86,11 +93,14 @@ def check_chart_values(
         if not isinstance(values, Mapping):
             continue
         packages = {entry["package"] for known in operators for key, entry in known.items() if key == layer["name"]}
-        decided = {
-            release["name"]: release.get("decided", {})
+        releases = [
+            release
             for release in layer.get("releases", [])
             if distribution in release.get("when", {}).get("distribution", [distribution])
-        }
+        ]
+        decided = {release["name"]: release.get("decided", {}) for release in releases}
+        charts = {release["name"]: release["chart"] for release in releases if "chart" in release}
+        charts |= dict.fromkeys(packages, SUBSCRIPTION_CHART)
         for release in sorted(values.keys() - {*decided, *packages}, key=str):
             known = or_list(list(dict.fromkeys([*decided, *sorted(packages)]))) or "none, the layer has no release"
             yield Finding(
@@ -112,6 +122,12 @@ def check_chart_values(
                 )  # fmt: skip
         for release in sorted(decided.keys() & values.keys()):
             yield from _decided_values(decided[release], values[release], (name, release), where)
+        for release in sorted(charts.keys() & values.keys()):
+            content = values[release]
+            if isinstance(content, Mapping):
+                refused = [*OF_THE_PLAN] if release in packages else [*decided[release]]
+                told = [place for value in refused if (place := _written(content, value.split(".")))]
+                yield from chart_values.check(charts[release], content, (name, release), told, where)
 
 
 def _decided_values(

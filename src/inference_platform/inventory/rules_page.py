@@ -19,7 +19,7 @@ INTRODUCTION = (
 
 #: Code -> what holds when there is no finding.
 RULES = {
-    UNKNOWN_KEY: "The key is one that the schema knows.",
+    UNKNOWN_KEY: "The key is one that the schema knows; in values of a chart of this project, that of the chart.",
     RENAMED: "The key has its present name.",
     WRONG_TYPE: "The value is of the kind that the key takes.",
     NOT_ALLOWED: "The value is one that the key takes.",

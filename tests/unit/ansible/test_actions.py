@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import itertools
 import json
 import subprocess
 import sys
@@ -233,6 +234,112 @@ def test_chart_values_that_the_plan_leaves_free_are_taken() -> None:
         },
     }
     assert list(check_chart_values(load_catalog(), given, ".".join)) == []
+
+
+def with_dots(path: tuple[str | int, ...]) -> str:
+    return ".".join(map(str, path))
+
+
+@pytest.mark.parametrize(
+    ("layer", "release", "values", "place", "code", "told"),
+    [
+        pytest.param(
+            "inference_gateway",
+            "inference-gateway",
+            {"drainSecond": 900},
+            "drainSecond",
+            "IP-INV-001",
+            "Did you mean drainSeconds?",
+            id="a misspelt value",
+        ),
+        pytest.param(
+            "inference_gateway",
+            "inference-gateway",
+            {"service": {"anotations": {}}},
+            "service.anotations",
+            "IP-INV-001",
+            "Did you mean annotations",
+            id="a misspelt value further in",
+        ),
+        pytest.param(
+            "inference_gateway",
+            "inference-gateway",
+            {"drainSeconds": 90000},
+            "drainSeconds",
+            "IP-INV-004",
+            "at most 3600 (Seconds that requests have",
+            id="beyond the limits",
+        ),
+        pytest.param(
+            "kserve", "kserve", {"bogus": 1}, "bogus", "IP-INV-001", "charts/kserve/README.md", id="like no other value"
+        ),
+        pytest.param("sail", "istio", {"pilot": 3}, "pilot", "IP-INV-003", "a mapping", id="of another type"),
+        pytest.param(
+            "sail",
+            "sail-operator",
+            {"istioImages": [{"version": "v1.27.0"}]},
+            "istioImages.0.images",
+            "IP-INV-005",
+            "Add images.",
+            id="a part of a list, which takes the place of the chart's",
+        ),
+        pytest.param(
+            "lws", "lws-operator", {"resources": None}, "resources", "IP-INV-005", "null is none", id="null: needed"
+        ),
+        pytest.param(
+            "lws", "leader-worker-set", {"envs": {}}, "envs", "IP-INV-001", "the key env", id="of a Subscription"
+        ),
+    ],
+)
+def test_values_that_the_schema_of_a_chart_refuses_are_found_before_anything_starts(
+    layer: str, release: str, values: dict[str, Any], place: str, code: str, told: str
+) -> None:
+    (found,) = check_chart_values(load_catalog(), {f"{layer}_values": {release: values}}, with_dots)
+    assert (found.code, found.where) == (code, f"{layer}_values.{release}.{place}")
+    assert told in f"{found.expected}: {found.remedy}"
+
+
+def test_values_of_the_plan_that_the_schema_refuses_too_are_told_once() -> None:
+    given = {
+        "inference_gateway_values": {"inference-gateway": {"https": {"port": "none"}, "allowedRoutes": {"x": 1}}},
+        "lws_values": {"leader-worker-set": {"channel": 1}},
+    }
+    found = check_chart_values(load_catalog(), given, with_dots)
+    assert sorted((item.code, item.where) for item in found) == [
+        ("IP-INV-021", "inference_gateway_values.inference-gateway.allowedRoutes"),
+        ("IP-INV-021", "inference_gateway_values.inference-gateway.https.port"),
+        ("IP-INV-021", "lws_values.leader-worker-set.channel"),
+    ]
+
+
+def test_null_takes_away_what_a_chart_can_be_without() -> None:
+    given = {"sail_values": {"sail-operator": {"resources": {"limits": None, "requests": {"cpu": None}}}}}
+    assert list(check_chart_values(load_catalog(), given, with_dots)) == []
+
+
+def test_charts_of_others_may_take_any_value() -> None:
+    given = {"distribution": "community", "sail_values": {"istiod": {"pilot": {"bogus": 3}}}}
+    assert list(check_chart_values(load_catalog(), given, with_dots)) == []
+
+
+def test_annotations_of_the_gateway_are_texts() -> None:
+    given = {"inference_gateway_service_annotations": {"a": ["ip"], "b": 3, "c": None, "d": True, "e": "true"}}
+    found = check_role_inputs(ROOT / "roles", given, with_dots)
+    assert {item.where.rpartition(".")[2]: item.remedy for item in found} == {
+        "a": "Set a to a text.",
+        "b": "Put the value in quotes.",
+        "c": "Set c to a text.",
+        "d": "Put the value in quotes.",
+    }
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("inventories/*/group_vars/all/20-layers.yml")), ids=str)
+def test_examples_of_chart_values_in_the_samples_are_right(path: Path) -> None:
+    lines = path.read_text(encoding="utf-8").splitlines()
+    starts = [number for number, line in enumerate(lines) if line.startswith("# ") and line.endswith("_values:")]
+    example = itertools.takewhile(lambda line: line.startswith("# "), lines[starts[0] :] if starts else [])
+    given = yaml.safe_load("\n".join(line[2:] for line in example)) or {}
+    assert list(check_chart_values(load_catalog(), given, with_dots)) == []
 
 
 #: Values that a role gives from the plan and a user may have otherwise: nothing else goes by them.
