@@ -678,6 +678,21 @@ def test_versions_of_operators_are_refused_where_none_comes_from_olm():
     assert finding.code == "IP-PLT-009"
 
 
+@pytest.mark.parametrize(
+    ("operator", "csv", "meant"),
+    [
+        pytest.param("lws", "cert-manager-operator.v1.18.1", "a version of leader-worker-set", id="of another"),
+        pytest.param("cert_manager", "leader-worker-set.v1.0.0", "a version of cert-manager-operator", id="swapped"),
+        pytest.param("lws", "leader-worker-set.1.0.1", "leader-worker-set.v1.0.1", id="no v"),
+    ],
+)
+def test_a_version_that_the_operator_cannot_have_is_refused(operator: str, csv: str, meant: str) -> None:
+    """The run would wait for an InstallPlan that never comes."""
+    (finding,) = refusals(platform_release="3.4", provider="openshift", olm_operators={operator: {"csv": csv}})
+    assert (finding.code, finding.where) == ("IP-PLT-038", f"olm_operators.{operator}.csv")
+    assert (finding.found, finding.remedy) == (f'"{csv}"', f"Write {meant}.")
+
+
 def test_a_secret_to_copy_is_refused_where_no_pull_secret_is_made(plan_for):
     named = {"namespace": "vault", "name": "registry"}
     (finding,) = refusals(platform_release="3.4", provider="openshift", pull_secret_from=named)

@@ -70,6 +70,7 @@ RULES = {
     "IP-PLT-035": "Names in `hard` of `namespace_quotas` are such as Kubernetes counts.",
     "IP-PLT-036": "`namespace_quotas` limit devices that models ask for, or forbid them (warning).",
     "IP-PLT-037": "`namespace_quotas` are for namespaces with a model, if the inventory has models (warning).",
+    "IP-PLT-038": "A `csv` in `olm_operators` is a version of its operator, named as the release's is.",
 }
 
 

@@ -149,7 +149,7 @@ def _impossible_combinations(settings: Mapping[str, Any], catalog: Catalog, repo
         yield from _refused_ownership(settings, release, provider, report)
         yield from _refused_load_balancer(settings, catalog, provider, report)
         yield from _refused_mirror(settings, catalog, provider, report)
-        yield from _refused_operators(settings, catalog, provider, report)
+        yield from _refused_operators(settings, catalog, provider, release, report)
         yield from _refused_pull_secret(settings, catalog, provider, report)
         line = _engine_line(settings, release, provider)
         route = route_of(catalog, provider)
@@ -216,10 +216,12 @@ def _refused_mirror(
 
 
 def _refused_operators(
-    settings: Mapping[str, Any], catalog: Catalog, provider: str, report: Reporter
+    settings: Mapping[str, Any], catalog: Catalog, provider: str, release: Mapping[str, Any], report: Reporter
 ) -> Iterator[Finding]:
     wanted = setting(settings, "olm_operators")
-    if wanted and route_of(catalog, provider) != OLM:
+    if route_of(catalog, provider) == OLM:
+        yield from _refused_versions(settings, release["olm"]["operators"], report)
+    elif wanted:
         yield report.error(
             "IP-PLT-009",
             ("olm_operators",),
@@ -227,6 +229,29 @@ def _refused_operators(
             show(wanted),
             "Remove olm_operators: the versions are those of the release.",
         )
+
+
+def _refused_versions(
+    settings: Mapping[str, Any], locked: Mapping[str, Mapping[str, Any]], report: Reporter
+) -> Iterator[Finding]:
+    """Names of another operator, or in another form than ``locked``, the operators of the release, have.
+
+    OLM never makes an InstallPlan for those.
+    """
+    for name, wanted in setting(settings, "olm_operators").items():
+        own = locked[name]["csv"]
+        csv = wanted.get("csv", own)
+        (package, _, version), (own_package, _, own_version) = csv.partition("."), own.partition(".")
+        v = "v" if own_version.startswith("v") else ""
+        if package != own_package or not version.startswith(v):
+            meant = f"{own_package}.{v}{version}" if package == own_package else f"a version of {own_package}"
+            yield report.error(
+                "IP-PLT-038",
+                ("olm_operators", name, "csv"),
+                f"a ClusterServiceVersion named {own_package}.{v}VERSION, such as {own}",
+                show(csv),
+                f"Write {meant}.",
+            )
 
 
 def _refused_pull_secret(
