@@ -23,10 +23,10 @@ class ActionModule(PlatformAction):
         "auth_file": {"type": "path"},
         "crd_directory": {"type": "path"},
         "crd_mirror": {"type": "str", "default": ""},
-        "crd_cache": {"type": "str", "default": ""},
+        "crd_cache": {"type": "path"},
         "helm": {"type": "path"},
         "chart_mirror": {"type": "str", "default": ""},
-        "chart_cache": {"type": "str", "default": ""},
+        "chart_cache": {"type": "path"},
     }
 
     def perform(self, arguments: dict[str, Any]) -> dict[str, Any]:

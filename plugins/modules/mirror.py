@@ -38,8 +38,7 @@ options:
     default: ''
   crd_cache:
     description: Folder for downloaded CRD files. Empty takes that of the user.
-    type: str
-    default: ''
+    type: path
   helm:
     description: The helm program, for charts that others publish. Empty takes the one on PATH.
     type: path
@@ -49,8 +48,7 @@ options:
     default: ''
   chart_cache:
     description: As O(inference.platform.release#module:chart_cache).
-    type: str
-    default: ''
+    type: path
 notes:
   - Supports check mode.
 extends_documentation_fragment:

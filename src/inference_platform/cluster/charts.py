@@ -27,6 +27,7 @@ from inference_platform.catalog.load import Loader
 from inference_platform.cluster import redact
 from inference_platform.cluster.helm import ReleaseError, environment, find
 from inference_platform.cluster.objects import Object
+from inference_platform.paths import expanded
 
 _SECONDS = 120
 _LOOPBACK = re.compile(r"^oci://(localhost|127\.\d+\.\d+\.\d+|\[::1\])(:\d+)?/")
@@ -70,7 +71,7 @@ def fetch(chart: Mapping[str, Any], helm: str, *, mirror: str | None = None, cac
     helm    path of the helm program
     mirror  `oci://host/path` or `https://host/path` that has the charts by their names, instead of the repository;
             without credentials, which would be in arguments and messages
-    cache   folder for archives by sha256; default `$XDG_CACHE_HOME/inference-platform/charts`
+    cache   folder for archives by sha256; default `$XDG_CACHE_HOME/inference-platform/charts`; may begin with ~
     """
     sha256 = chart.get("sha256")
     if not sha256:
@@ -84,7 +85,7 @@ def fetch(chart: Mapping[str, Any], helm: str, *, mirror: str | None = None, cac
             f"{urlsplit(mirror).scheme}://USER:PASSWORD@...",
             "Take them out; use an OCI registry, and log in to it with `helm registry login`.",
         )
-    archive = (Path(cache) if cache else _default_cache()) / f"{sha256}.tgz"
+    archive = (expanded(cache) if cache else _default_cache()) / f"{sha256}.tgz"
     if not (archive.is_file() and _sha256(archive) == sha256):
         with tempfile.TemporaryDirectory() as place:
             source, is_mirror = mirror or chart["repository"], bool(mirror)

@@ -31,6 +31,7 @@ from inference_platform.cluster import errors
 from inference_platform.cluster.apply import CREATE, UPDATE, ApplyResult, Change, ObjectError
 from inference_platform.cluster.client import Cluster
 from inference_platform.cluster.objects import STAMP, Object, Ref, same_content, stamp_of
+from inference_platform.paths import expanded
 from inference_platform.preflight.data import version_of
 
 API_VERSION, KIND = "apiextensions.k8s.io/v1", "CustomResourceDefinition"
@@ -78,10 +79,12 @@ def locate(
                holds another build of the same CRDs)
     mirror     base URL under which files lie at `<host>/<path>` of their URL; tried before the URL itself
     cache      folder for downloaded files, by sha256; default `$XDG_CACHE_HOME/inference-platform/crds`
+
+    Folders may begin with ~ or name variables of the environment.
     """
-    folder = Path(cache) if cache else _default_cache()
+    folder = expanded(cache) if cache else _default_cache()
     found = [
-        _from_directory(Path(directory) / set_name, entry) if directory else _from_lock(entry, mirror, folder)
+        _from_directory(expanded(directory) / set_name, entry) if directory else _from_lock(entry, mirror, folder)
         for entry in files
     ]
     return [replace(file, shared_with=shared_with) for file in found]

@@ -57,7 +57,7 @@ class Release:
 def find(explicit: str | None = None) -> str:
     """Path of the helm program: the argument, $INFERENCE_PLATFORM_HELM, or PATH.  Raises ReleaseError."""
     named = explicit or os.environ.get(VARIABLE)
-    found = shutil.which(named or "helm")
+    found = shutil.which(os.path.expanduser(named or "helm"))
     if not found:
         what = f"the helm program {named}" if named else "helm on PATH"
         raise ReleaseError(

@@ -20,6 +20,7 @@ from inference_platform.cluster.client import Cluster
 from inference_platform.cluster.objects import Object
 from inference_platform.credentials import is_content
 from inference_platform.inventory.pull_secret import has_credentials, knows, unreadable
+from inference_platform.paths import expanded
 
 KEY = ".dockerconfigjson"
 #: Variable of the environment that may hold the content, as in CI systems.
@@ -83,7 +84,7 @@ def read_pull_secret(path: str | Path, registry: str = "") -> bytes:
             "Pull secret: expected the path of a file, found the content of a file instead of its path. Put it into a "
             f"file, or into the environment variable {VARIABLE}."
         )
-    place = Path(os.path.expanduser(path))
+    place = expanded(path)
     try:
         content = place.read_bytes()
     except OSError as error:

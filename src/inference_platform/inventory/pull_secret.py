@@ -6,13 +6,13 @@ import base64
 import binascii
 import errno
 import json
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from inference_platform.credentials import is_content
 from inference_platform.findings import Finding
+from inference_platform.paths import expanded
 from inference_platform.problems import Reporter
 
 VARIABLE = "pull_secret_file"
@@ -36,8 +36,7 @@ def pull_secret_path(variables: Mapping[str, Any], environ: Mapping[str, str]) -
     if variables.get(SECRET):
         return None
     text = variables.get(VARIABLE) or environ.get(ENVIRONMENT)
-    # Path.expanduser raises for a user that does not exist.
-    return Path(os.path.expanduser(str(text))) if text else None
+    return expanded(str(text)) if text else None
 
 
 def check_path(variables: Mapping[str, Any], environ: Mapping[str, str], report: Reporter) -> Iterator[Finding]:

@@ -128,6 +128,14 @@ def test_a_pinned_file_that_is_no_archive_is_told_and_leaves_nothing(tmp_path: P
     assert [path.name for path in tmp_path.iterdir()] == [f"{sha256}.tgz"]
 
 
+def test_the_cache_may_be_in_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    sha256 = hashlib.sha256(b"archive").hexdigest()
+    (tmp_path / f"{sha256}.tgz").write_bytes(b"archive")
+    lock = {"name": "widget", "repository": "oci://127.0.0.1:1/charts", "version": VERSION, "sha256": sha256}
+    assert charts.fetch(lock, "/no/helm", cache="~") == tmp_path / f"{sha256}.tgz"
+
+
 def test_a_mirror_with_credentials_is_refused_before_helm_sees_it(lock: dict[str, Any], tmp_path: Path) -> None:
     with pytest.raises(charts.ChartError, match="expected a URL without credentials") as caught:
         charts.locate(lock, "/no/helm", mirror="https://user:hunter2@mirror.example.com/charts", cache=tmp_path)

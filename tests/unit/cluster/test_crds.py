@@ -191,6 +191,19 @@ def test_the_mirror_is_asked_first(tmp_path: Path) -> None:
     assert crds.locate("set", [entry], mirror=mirror, cache=tmp_path / "cache")[0].read() == content
 
 
+@pytest.mark.parametrize("start", ["~", "$HOME"])
+def test_folders_may_begin_with_the_home_folder(folder: Path, start: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(folder))
+    (file,) = crds.locate("set", [{"name": NAME}], directory=f"{start}/.")
+    assert json.loads(file.read()) == crd()
+    content = yaml.safe_dump(crd()).encode()
+    sha256 = hashlib.sha256(content).hexdigest()
+    (folder / "cache").mkdir()
+    (folder / "cache" / sha256).write_bytes(content)
+    entry = {"name": NAME, "url": "https://nowhere.invalid/crd.yaml", "sha256": sha256}
+    assert crds.locate("set", [entry], cache=f"{start}/cache")[0].read() == content
+
+
 def test_an_entry_without_a_url_says_what_to_do() -> None:
     with pytest.raises(crds.CrdFileError, match=r"found not published.*Set `crd_directory`"):
         crds.locate("set", [{"name": NAME, "unpinned": "not published"}])

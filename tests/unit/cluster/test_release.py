@@ -500,6 +500,8 @@ def test_helm_is_found_by_argument_variable_or_path(tmp_path: Path, monkeypatch:
     monkeypatch.setenv("INFERENCE_PLATFORM_HELM", str(paths["variable"]))
     assert helm.find() == str(paths["variable"])
     assert helm.find(str(paths["argument"])) == str(paths["argument"])
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert helm.find("~/argument/helm") == str(paths["argument"])
     monkeypatch.delenv("INFERENCE_PLATFORM_HELM")
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(ReleaseError, match=r"Expected helm on PATH, found none\. Install Helm 3\.17 or newer"):
