@@ -16,6 +16,7 @@ from inference_platform.cluster.objects import Object, Ref
 from inference_platform.models import RenderResult
 from inference_platform.preflight import data, examine
 from inference_platform.preflight.snapshot import Snapshot
+from tests.support.audit import entries
 from tests.support.clusters import EmbeddedCluster, wait_for
 from tests.support.rights import asked_for, settings_of
 
@@ -46,8 +47,7 @@ def space(cluster: Cluster) -> Iterator[None]:
 def writes(embedded_cluster: EmbeddedCluster) -> list[str]:
     """Writes of our clients in the audit log so far; dry runs and questions about rights are none."""
     found = []
-    for line in embedded_cluster.paths.audit_log.read_text().splitlines():
-        entry = json.loads(line)
+    for entry in entries(embedded_cluster.paths.audit_log):
         ours = str(entry.get("userAgent", "")).startswith(("inference-platform/", "Helm/"))
         uri = entry["requestURI"]
         if ours and entry["verb"] in WRITES and "dryRun" not in uri and "selfsubject" not in uri:

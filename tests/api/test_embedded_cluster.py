@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 import os
 import signal
 import socket
@@ -20,6 +19,7 @@ from embedded_cluster.processes import ProcessId
 from embedded_cluster.state import ClusterState, pod_processes
 from kubernetes import client
 
+from tests.support.audit import entries
 from tests.support.clusters import EmbeddedCluster, wait_for
 
 pytestmark = pytest.mark.cluster
@@ -83,7 +83,7 @@ def pull_secret(cluster: EmbeddedCluster) -> dict:
 
 
 def audit_events(cluster: EmbeddedCluster) -> list[dict]:
-    return [json.loads(line) for line in cluster.paths.audit_log.read_text().splitlines()]
+    return list(entries(cluster.paths.audit_log))
 
 
 # Start ---------------------------------------------------------------------------------------

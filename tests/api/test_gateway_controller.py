@@ -242,11 +242,21 @@ def test_a_model_moves_from_one_pool_group_to_the_other(platform: EmbeddedCluste
     wait_for("the refusal", lambda: resolved(platform) == "False/InvalidKind")
     apply(platform, *model("inference.networking.k8s.io"))
     wait_for("the route", lambda: resolved(platform) == "True/ResolvedRefs")
+    wait_for("the shadow Service", lambda: exists(platform, "service", SHADOW, "--namespace", "llm"))
     assert platform.get("service", SHADOW, "llm")["spec"]["clusterIP"] == "None"
-    (parent,) = platform.get(POOL, "qwen-inference-pool", "llm")["status"]["parents"]
-    assert condition({"status": parent}, "Accepted") == "True/Accepted"
-    (listener,) = platform.get("gateway", GATEWAY, PLATFORM)["status"]["listeners"]
-    assert listener["attachedRoutes"] == 1
+    wait_for("the pool", lambda: accepted(platform) == ["True/Accepted"])
+    wait_for("the count of routes", lambda: attached(platform) == [1])
+
+
+def accepted(cluster: EmbeddedCluster) -> list[str]:
+    """What each parent of the model's pool says."""
+    parents = cluster.get(POOL, "qwen-inference-pool", "llm").get("status", {}).get("parents") or []
+    return [condition({"status": parent}, "Accepted") for parent in parents]
+
+
+def attached(cluster: EmbeddedCluster) -> list[int]:
+    """Routes at each listener of the gateway."""
+    return [item["attachedRoutes"] for item in cluster.get("gateway", GATEWAY, PLATFORM)["status"]["listeners"]]
 
 
 def writes(mark: AuditMark) -> list[str]:

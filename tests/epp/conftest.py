@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from inference_platform.models.routes import pool_of
-from tests.support.clusters import EmbeddedCluster, running_cluster, wait_for_crds
+from tests.support.clusters import EmbeddedCluster, running_cluster, wait_for, wait_for_crds
 from tests.support.endpoint_picker import EndpointPicker, endpoint_picker
 
 MODEL = {"name": "qwen", "namespace": "models"}
@@ -27,6 +27,8 @@ def pool_cluster(tools_folder: Path) -> Iterator[EmbeddedCluster]:
         for path in sorted((tools_folder / "crds" / "inference-extension").glob("*.json")):
             cluster.do("apply", "--server-side", "--filename", str(path))
         wait_for_crds(cluster, "--all")
+        kinds = "inferencepools.inference.networking.k8s.io,inferenceobjectives,inferencemodelrewrites"
+        wait_for("the kinds to be served", lambda: cluster.kubectl("get", kinds, "--all-namespaces").returncode == 0)
         cluster.do("create", "namespace", MODEL["namespace"])
         cluster.do("apply", "--filename", "-", stdin=json.dumps(_pool()))
         yield cluster

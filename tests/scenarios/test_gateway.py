@@ -236,8 +236,9 @@ def test_the_certificate_may_be_of_an_issuer_that_the_company_made(platform: Pla
     run = platform.again("--tags", "inference_gateway", gateway=with_https(issuer={"name": "public"}))
     assert run.exit_code == 0, str(run)
     root = platform.secret("public", "cert-manager", "tls.crt")
+    before = platform.secret("corporate", "cert-manager", "tls.crt")
     wait_for("an answer that the issuer's root verifies", lambda: answers(platform.front(root)), 120)
-    assert not answers(platform.front(platform.secret("corporate", "cert-manager", "tls.crt")))
+    wait_for("none that the root of before verifies", lambda: not answers(platform.front(before)), 60)
 
 
 def test_the_certificate_may_be_in_a_secret_that_the_company_fills(platform: Platform) -> None:

@@ -172,8 +172,9 @@ def test_an_upgrade_makes_nothing_anew_and_leaves_serving_pods_alone(azure: Inst
 
 def test_a_model_stays_as_the_old_release_made_it_and_serves(azure: Installation, upgrade: Upgrade) -> None:
     assert "stays as release 3.4 made it, until models_move names it: models/qwen-basic" in upgrade.run.text
+    # The gateway may roll for a while after the run.
+    wait_for("the model to be ready", lambda: condition(model(azure), "Ready") == "True", 240)
     service = model(azure)
-    assert condition(service, "Ready") == "True"
     assert service["metadata"]["generation"] == upgrade.generation, "its spec is as before"
     assert presets(service) == {"v3-4-4"}
 

@@ -291,7 +291,7 @@ def hear_all(cluster: EmbeddedCluster, socket: zmq.Socket[bytes], *, pods: int) 
         await client.until("events of all pods", lambda: heard(client), seconds=60)
 
     play(in_turn(cluster, "by-prefix"), MODEL, scenario)
-    while socket.poll(500):
+    while socket.poll(2000):
         socket.recv_multipart()
 
 
@@ -414,7 +414,7 @@ def test_the_longest_queue_is_at_most_half_of_that_in_turn_with_a_slow_pod(clust
     servers = Servers(cluster, "by-load")
     spread = longest_queue(cluster, servers, in_turn(cluster, "by-load"))
     picked = longest_queue(cluster, servers, url_of(cluster, "by-load"))
-    assert spread >= 10, "the slow pod was not slow enough to tell"
+    assert spread >= 8, "the slow pod was not slow enough to tell"
     assert picked <= spread / 2, f"longest queue {picked} with the scheduler, {spread} in turn"
 
 

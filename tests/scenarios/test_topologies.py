@@ -405,7 +405,8 @@ def test_removal_takes_the_objects_of_the_models_alone(cluster: EmbeddedCluster)
         "spec": {"model": {"uri": "hf://org/other"}, "replicas": 0},
     }
     cluster.do("apply", "--filename", "-", stdin=json.dumps(stranger))
-    wait_for("the stranger's Deployment", lambda: "Deployment stranger-kserve" in owned(cluster, "stranger"))
+    made = {"Deployment stranger-kserve", "Service stranger-kserve-workload-svc"}
+    wait_for("the stranger's objects", lambda: made <= owned(cluster, "stranger"))
     before = others(cluster, gone)
     run = apply(cluster, [entry for entry in MODELS if entry["name"] not in gone])
     assert (run.exit_code, run.recap["changed"]) == (0, 1), run.output

@@ -70,6 +70,20 @@ class Request:
         return f"{self.verb} {self.uri} -> {self.code} by {self.agent} ({self.user})"
 
 
+def entries(log: Path, offset: int = 0) -> Iterator[dict[str, Any]]:
+    """The entries of an audit log that begin at a place or behind it, while the API server goes on writing.
+
+    The place may be within an entry, and the last line may be half written: neither is an entry yet.
+    """
+    with log.open("rb") as stream:
+        if offset:
+            stream.seek(offset - 1)
+            stream.readline()
+        for line in stream:
+            if line.endswith(b"\n"):
+                yield json.loads(line)
+
+
 @dataclass(frozen=True)
 class AuditMark:
     """A moment in an audit log; what came later is read from there."""
@@ -101,7 +115,4 @@ class AuditMark:
         ]
 
     def _requests(self) -> Iterator[Request]:
-        with self.log.open(encoding="utf-8") as stream:
-            stream.seek(self.offset)
-            for line in stream:
-                yield Request.of(json.loads(line))
+        yield from map(Request.of, entries(self.log, self.offset))
