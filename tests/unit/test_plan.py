@@ -693,6 +693,13 @@ def test_a_version_that_the_operator_cannot_have_is_refused(operator: str, csv: 
     assert (finding.found, finding.remedy) == (f'"{csv}"', f"Write {meant}.")
 
 
+def test_on_openshift_istio_is_waited_for_as_it_is_with_olm_and_without(plan_for):
+    """Without OLM there is no object and no CRD of sailoperator.io (operators.md 5)."""
+    checks = plan_for("openshift").gates["sail"]
+    assert [check["check"] for check in checks] == ["crds", "deployment", "condition"]
+    assert not [check for check in checks if "sailoperator" in str(check)]
+
+
 def test_a_secret_to_copy_is_refused_where_no_pull_secret_is_made(plan_for):
     named = {"namespace": "vault", "name": "registry"}
     (finding,) = refusals(platform_release="3.4", provider="openshift", pull_secret_from=named)

@@ -42,6 +42,10 @@ class Owner:
     words: str
 
 
+#: What it installs without OLM has the marks of a Helm release.
+INGRESS_OPERATOR = Owner(CLOUD_MANAGER, "OpenShift's ingress operator")
+
+
 @dataclass(frozen=True)
 class Installation:
     """One installation of a dependency.
@@ -187,8 +191,13 @@ def _controllers(entry: Mapping[str, Any], seen: Snapshot, crds: list[Object]) -
         yield Installation(owner_in(operator, seen), place(operator), _namespace(main), version, main)
     for item in operands:
         if place(item) not in brought:
-            owner = owner_in(item, seen)
+            owner = INGRESS_OPERATOR if _is_at(item, entry.get("openshift")) else owner_in(item, seen)
             yield Installation(owner, place(item), _namespace(item), _version(entry, item, crds), item)
+
+
+def _is_at(obj: Object, where: Mapping[str, str] | None) -> bool:
+    """Whether an object is the one of a namespace and name."""
+    return where is not None and (_namespace(obj), obj["metadata"]["name"]) == (where["namespace"], where["name"])
 
 
 def _namespace(obj: Object) -> str:

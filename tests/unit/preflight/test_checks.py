@@ -226,6 +226,25 @@ def test_on_openshift_what_our_subscriptions_and_openshift_brought_is_no_obstacl
     }
 
 
+def test_an_istio_that_the_ingress_operator_installed_without_olm_is_openshifts_own() -> None:
+    """It looks like a Helm release of anybody's, and there is no Subscription, Istio or IstioRevision."""
+    world = World()
+    on_openshift(world)
+    helm = {
+        "meta.helm.sh/release-name": "openshift-gateway-istiod",
+        "meta.helm.sh/release-namespace": "openshift-ingress",
+    }
+    labels = {"app": "istiod"}
+    world.add(
+        "deployments",
+        deployment("istiod-openshift-gateway", "openshift-ingress", "discovery", "i", labels=labels, annotations=helm),
+    )
+    assert world.codes() == []
+    assert world.decisions()["sail"] == "delegated"
+    world.add("deployments", deployment("istiod", "mesh", "discovery", "i", labels=labels, annotations=helm))
+    assert world.codes() == [("IP-PRE-055", "error")], "one more is still told"
+
+
 @case("IP-PRE-004")
 def a_right_is_missing(world: World) -> None:
     world.seen.denied["apps", "deployments", "create"] = ()
