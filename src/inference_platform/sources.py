@@ -22,9 +22,12 @@ from inference_platform.findings import show
 from inference_platform.schema import KeyPath
 
 _SUFFIXES = {"", ".yml", ".yaml", ".json"}
+#: How the names of files with one model each end.
+MODEL_SUFFIXES = (".yml", ".yaml", ".json")
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _VAULT_MARK = "$ANSIBLE_VAULT"
 _MODELS = "models"
+_NEARLY_MODELS = "model"
 
 # What is expected of a model file, and what to do.
 _ONE_MODEL = (
@@ -75,12 +78,14 @@ class Sources:
 
     ``variables`` maps each top-level variable to the key node and value node of its
     strongest definition with the file it is in; ``model_files`` are the files with one
-    model each and their content, in order; ``unreadable`` lists what is wrong with files.
+    model each and their content, in order; ``unreadable`` lists what is wrong with files;
+    ``not_models`` are files and folders that look as if models were read from them, and are not.
     """
 
     variables: dict[str, tuple[Path, yaml.Node, yaml.Node]] = field(default_factory=dict)
     unreadable: list[UnreadableFile] = field(default_factory=list)
     model_files: list[tuple[Path, yaml.Node]] = field(default_factory=list)
+    not_models: list[Path] = field(default_factory=list)
     _models_of_files: list[Any] = field(default_factory=list)
     _models_before_files: int = 0
 
@@ -103,6 +108,7 @@ class Sources:
                 folders.append(folder.resolve())
                 for path in _model_files(folder):
                     sources._add_model_file(path)
+                sources.not_models += _not_models(folder)
         return sources
 
     def models(self, written: Sequence[Any]) -> list[Any]:
@@ -265,7 +271,11 @@ class Sources:
 
     def shown(self, file: UnreadableFile) -> str:
         """The position of an unreadable file, for a message."""
-        return f"{_shown(file.path)}:{file.line}"
+        return f"{self.shown_path(file.path)}:{file.line}"
+
+    def shown_path(self, path: Path) -> str:
+        """A path as people write it: from here if it is below."""
+        return _shown(path)
 
 
 def dotted(path: KeyPath) -> str:
@@ -307,13 +317,28 @@ def _files_of(folder: Path, name: str) -> list[Path]:
     return found
 
 
-def _model_files(folder: Path) -> list[Path]:
+def _model_files(folder: Path, name: str = _MODELS) -> list[Path]:
     """Files with one model each; Ansible passes this folder over (ignore_patterns in ansible.cfg)."""
-    files = (folder / _MODELS).rglob("*")
-    suffixes = _SUFFIXES - {""}
+    files = (folder / name).rglob("*")
     return sorted(
-        path for path in files if path.suffix in suffixes and path.is_file() and not path.name.startswith(".")
+        path for path in files if path.suffix in MODEL_SUFFIXES and path.is_file() and not path.name.startswith(".")
     )
+
+
+def _not_models(folder: Path) -> list[Path]:
+    """A folder ``model`` with files in it, and files with other endings beside those of models.
+
+    Hidden files, notes (.md) and what editors leave behind are nothing to speak of.
+    """
+    files = (path for path in (folder / _MODELS).rglob("*") if path.is_file() and path.suffix not in MODEL_SUFFIXES)
+    return [
+        *([folder / _NEARLY_MODELS] if _model_files(folder, _NEARLY_MODELS) else []),
+        *sorted(path for path in files if path.suffix != ".md" and not _is_left_by_an_editor(path.relative_to(folder))),
+    ]
+
+
+def _is_left_by_an_editor(path: Path) -> bool:
+    return path.name.endswith(("~", "#")) or any(part.startswith(".") for part in path.parts)
 
 
 def _composed(text: str) -> tuple[yaml.Node | None, list[tuple[str, int, int]]]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from inference_platform.inventory import validate
 from inference_platform.sources import Sources, dotted
 
 
@@ -112,6 +113,31 @@ def test_a_model_is_found_by_its_name_in_the_variable_and_in_files_of_its_own(in
     paths = {name: sources.path_of_model("any", name) for name in ("two", "big", "named", "gone")}
     assert paths == {"two": ("models", 1), "big": ("models", 2), "named": ("models", 3), "gone": None}
     assert sources.where((*paths["big"], "gpu")) == "mine/models/big.yml:2 models[2].gpu"
+
+
+def test_files_that_are_no_models_for_want_of_an_ending_are_told(inventory):
+    names = ["a.yml", "b.json", "c.yaml", "a.yml~", ".hidden", ".git/x", "README.md", "#a.yml#", ".a.yml.swp"]
+    passed_over = ("a.yml.txt", "c", "team/b.yml.bak")
+    for name in (*names, *passed_over):
+        write(inventory / "models" / name, "uri: hf://a/b\n")
+    sources = Sources.load([inventory])
+    assert len(sources.model_files) == 3
+    told = [finding for finding in validate({}, sources) if finding.code == "IP-INV-027"]
+    assert [finding.severity for finding in told] == ["warning"] * 3
+    assert [finding.where for finding in told] == [
+        f"mine/models/{name}" for name in ("a.yml.txt", "c", "team/b.yml.bak")
+    ]
+    assert told[0].expected == "a file that ends in .yml, .yaml or .json"
+    assert told[0].found == '"a.yml.txt"'
+
+
+def test_a_folder_whose_name_is_nearly_that_of_the_models_is_told(inventory):
+    (inventory / "model").mkdir()
+    assert Sources.load([inventory]).not_models == [], "nothing in it"
+    write(inventory / "model/a.yml", "uri: hf://a/b\n")
+    (told,) = [finding for finding in validate({}, Sources.load([inventory])) if finding.code == "IP-INV-027"]
+    assert (told.severity, told.where, told.expected) == ("warning", "mine/model", "the folder models")
+    assert told.remedy == "Rename it to models: files in it are not read as models."
 
 
 def test_of_models_with_one_name_the_one_of_the_namespace_is_found(inventory):

@@ -39,6 +39,7 @@ RULES = {
     mirror.FETCHED_WEIGHTS: "With a registry of your own, weights come from an image or a claim (warning).",
     "IP-INV-020": "A variable of a role has a value of its type.",
     "IP-INV-021": "Values for charts are for a release of the layer, and for nothing that the plan decides.",
+    "IP-INV-027": "Files of models are in the folder `models` and end in `.yml`, `.yaml` or `.json` (warning).",
     "IP-PLT-001": "`platform_release` is a release of the catalogue.",
     "IP-PLT-002": "`distribution` is one of the catalogue.",
     "IP-PLT-003": "`provider` is one of the catalogue.",

@@ -9,7 +9,7 @@ from typing import Any
 
 from inference_platform import schema
 from inference_platform.catalog.load import Catalog, load
-from inference_platform.findings import ERROR, Finding, errors, show
+from inference_platform.findings import ERROR, WARNING, Finding, errors, show
 from inference_platform.inventory.mirror import check_mirror
 from inference_platform.inventory.pull_secret import check_path, check_pull_secret
 from inference_platform.inventory.role_inputs import role_inputs
@@ -17,14 +17,16 @@ from inference_platform.mirror.needs import list_needs
 from inference_platform.models.choice import unknown
 from inference_platform.models.layers import POOLS
 from inference_platform.models.pipeline import RenderResult, check_schema, ids_of, render_inventory
+from inference_platform.models.placing import MODELS
 from inference_platform.platform import quotas
 from inference_platform.platform.resolve import check_settings, needs_pull_secret, resolve, setting
 from inference_platform.problems import Reporter
-from inference_platform.schema import SchemaMistake
-from inference_platform.sources import Sources
+from inference_platform.schema import SchemaMistake, or_list
+from inference_platform.sources import MODEL_SUFFIXES, Sources
 
 UNREADABLE_FILE = "IP-INV-006"
 UNKNOWN_MOVE = "IP-INV-008"
+NOT_READ = "IP-INV-027"
 
 MOVE = "models_move"
 _OF_PLAN = frozenset({"platform_release", "distribution", "provider"})
@@ -72,7 +74,7 @@ def examine(
     catalog = catalog or load()
     sources = sources or Sources()
     report = Reporter(sources, [entry for entry in catalog.renamed if entry["in"] == "inventory"])
-    findings = [*unreadable_files(sources), *_schema_findings(variables, sources, report)]
+    findings = [*unreadable_files(sources), *_not_models(sources), *_schema_findings(variables, sources, report)]
     wrong = _names_with_errors(variables)
     settings = {name: value for name, value in variables.items() if name not in wrong}
     if not wrong & _OF_PLAN:
@@ -99,6 +101,17 @@ def unreadable_files(sources: Sources) -> list[Finding]:
         Finding(UNREADABLE_FILE, ERROR, sources.shown(file), file.expected, file.problem, file.remedy)
         for file in sources.unreadable
     ]
+
+
+def _not_models(sources: Sources) -> Iterator[Finding]:
+    """A warning for each file or folder that looks as if models were read from it."""
+    for path in sources.not_models:
+        expected, remedy = (
+            (f"the folder {MODELS}", f"Rename it to {MODELS}: files in it are not read as models.")
+            if path.is_dir()
+            else (f"a file that ends in {or_list(MODEL_SUFFIXES)}", "Rename it, or take it out: it is not read.")
+        )
+        yield Finding(NOT_READ, WARNING, sources.shown_path(path), expected, show(path.name), remedy)
 
 
 def _schema_findings(variables: Mapping[str, Any], sources: Sources, report: Reporter) -> list[Finding]:
