@@ -48,6 +48,8 @@ class ActionModule(PlatformAction):
         from inference_platform import catalog, inventory, paths, platform
         from inference_platform.credentials import is_content
         from inference_platform.findings import errors, show
+        from inference_platform.platform import unused_values
+        from inference_platform.problems import Reporter
 
         about_tags = list(self._strange_tags(arguments["tags_known"]))
         sources = inventory.Sources.load(arguments["inventories"] or self.task_vars["ansible_inventory_sources"])
@@ -77,7 +79,9 @@ class ActionModule(PlatformAction):
             raise AnsibleActionFail(f"{count} in the inventory; nothing was written.\n{table}")
         need_models(arguments["only"], found.models)
         settings = inventory.settings_of(variables)
-        plan = platform.resolve(settings, sources=sources).to_dict()
+        resolved = platform.resolve(settings, sources=sources)
+        findings += unused_values.check(settings, variables, resolved, catalog.load(), Reporter(sources))
+        plan = resolved.to_dict()
         return {
             "changed": False,
             "platform": plan,

@@ -50,6 +50,18 @@ def test_validate_counts_the_models_and_knows_the_names_of_some(folder: Path) ->
     assert "only: expected models of the inventory, found 'v22'. Did you mean v2?" in run.text
 
 
+def test_values_for_charts_are_checked_with_the_inventory(folder: Path) -> None:
+    values = folder / "mine" / "group_vars" / "all" / "40-values.yml"
+    values.write_text("sail_values: {istio: {accessLogFile: ''}}\n", encoding="utf-8")
+    run = play(folder, "models.yml", "--tags", "validate")
+    assert run.exit_code == 0, run
+    assert "40-values.yml:1 sail_values.istio: expected values for what is installed in the layer sail" in run.text
+    values.write_text("kserve_values: {kserve: {bogus: 1}}\n", encoding="utf-8")
+    run = play(folder, "models.yml", "--tags", "validate")
+    assert run.exit_code == 2
+    assert "40-values.yml:1 kserve_values.kserve.bogus (error IP-INV-001)" in run.text
+
+
 def test_an_export_of_some_models_keeps_those_of_the_others(folder: Path) -> None:
     def export(*arguments: str) -> Run:
         return play(folder, "export.yml", "-e", f"export_dir={folder / 'out'}", *arguments)

@@ -68,6 +68,7 @@ RULES = {
     "IP-PLT-026": "`chart_sha256` names published charts that the plan installs.",
     "IP-PLT-027": "`namespace_quotas` leave room for the models of the inventory (warning).",
     "IP-PLT-028": "`pull_secret_from` is only for providers on which a pull secret is made.",
+    "IP-PLT-034": "Values for charts are for a release that the plan installs (warning).",
     "IP-PLT-035": "Names in `hard` of `namespace_quotas` are such as Kubernetes counts.",
     "IP-PLT-036": "`namespace_quotas` limit devices that models ask for, or forbid them (warning).",
     "IP-PLT-037": "`namespace_quotas` are for namespaces with a model, if the inventory has models (warning).",
