@@ -220,7 +220,14 @@ def _described(error: ValidationError, prefix: KeyPath) -> Iterator[SchemaMistak
         yield SchemaMistake(WRONG_TYPE, path, _expected(rule), _typed(error.instance), hint=hint)
     else:
         hint = _about_choices(error.instance, rule)
-        yield SchemaMistake(NOT_ALLOWED, path, _expected(rule, every_limit=True), show(error.instance), hint=hint)
+        found = _repeated(error.instance) if error.validator == "uniqueItems" else show(error.instance)
+        yield SchemaMistake(NOT_ALLOWED, path, _expected(rule, every_limit=True), found, hint=hint)
+
+
+def _repeated(items: Any) -> str:
+    """What a list has more than once."""
+    twice = [item for place, item in enumerate(items) if items.index(item) == place and items.count(item) > 1]
+    return f"{', '.join(map(show, twice))} more than once"
 
 
 def _about_quotes(value: Any, rule: Mapping[str, Any]) -> str:

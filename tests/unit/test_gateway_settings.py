@@ -105,6 +105,13 @@ def test_what_contradicts_itself_is_refused(settings: dict[str, Any], code: str,
     [
         pytest.param({"https": {"hostnames": ["https://a.example.com"]}}, "DNS name", id="a url"),
         pytest.param({"https": {"hostnames": ["a.*.com"]}}, "DNS name", id="a star inside"),
+        pytest.param({"https": {"hostnames": ["10.0.0.1"]}}, "not an IP address", id="an address"),
+        pytest.param({"https": {"hostnames": ["*.10.0.0.1"]}}, "not an IP address", id="an address behind a star"),
+        pytest.param(
+            {"https": {"hostnames": ["a.com", "b.com", "a.com", "c.com", "b.com", "a.com"]}},
+            'found "a.com", "b.com" more than once',
+            id="names twice",
+        ),
         pytest.param({"htps": {}}, "https", id="a key that does not exist"),
         pytest.param({"http": {"port": 0}}, "port", id="no port"),
         pytest.param({"namespace_labels": {}}, "namespace_labels", id="no label"),
@@ -116,6 +123,12 @@ def test_what_the_schema_does_not_know_is_refused(written: dict[str, Any], words
     found = [item for item in validate({**BASE, "gateway": written}, environ={}) if "gateway" in item.where]
     assert len(found) == 1
     assert words in str(found[0])
+
+
+def test_names_of_digits_are_host_names() -> None:
+    names = ["10.0.0.1.nip.io", "1.example.com", "10.0.0.a1"]
+    found = validate({**BASE, "gateway": {"https": {**HTTPS, "hostnames": names}}}, environ={})
+    assert [item for item in found if "gateway" in item.where] == []
 
 
 def test_without_settings_the_gateway_is_the_platforms_with_plain_http() -> None:

@@ -314,6 +314,11 @@ def test_an_item_that_is_no_model_is_named_by_its_place(aws):
         ({"parallelism": {"data_parallel": 1}}, "the key data or data_local", "Did you mean data or data_local?"),
         ({"router": {"hostnames": "a.example.com"}}, "a list", "Write hostnames as a list, each item behind a dash or"),
         ({"router": {"hostnames": []}}, "a list with at least this many items: 1", "Set hostnames to a list with"),
+        (
+            {"router": {"hostnames": ["10.0.0.1"]}},
+            "a host name in lower case, not an IP address",
+            "Set hostnames[0] to a",
+        ),
         ({"env": {"A-B": "x"}}, "a name of letters, digits and underscores", "Rename the key A-B."),
         ({"labels": {"my key": "x"}}, "a label key", "Rename the key my key."),
         ({"topology_spread": [{"topologyKey": "z", "maxSkew": 1}]}, "a value", "Add whenUnsatisfiable."),

@@ -521,6 +521,7 @@ def test_an_external_pool_takes_the_place_of_the_scheduler(aws):
         ({**TO_ALONE, "request_headers": {"remove": ["a", "a"]}}, "request_headers.remove"),
         ({**TO_ALONE, "rewrite": {"hostname": "*.example.com"}}, "rewrite.hostname"),
         ({"redirect": {"hostname": "Example.com"}}, "redirect.hostname"),
+        ({"redirect": {"hostname": "10.0.0.1"}}, "redirect.hostname"),
         ({"redirect": {"status": 308}}, "redirect.status"),
     ],
     ids=str,
