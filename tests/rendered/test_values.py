@@ -61,6 +61,11 @@ CONTRADICTIONS = [
         "http.redirect: expected both listeners, found one",
     ),
     (
+        case("inference-gateway", "http"),
+        ["https.enabled=true", "https.certificate.internalNames=false"],
+        "https.certificate: expected at least one name, found none",
+    ),
+    (
         case("openshift-gateway"),
         ["https.enabled=false"],
         "http.enabled and https.enabled: expected at least one listener",
@@ -98,6 +103,10 @@ REFUSED = [
     (case("data-science-cluster"), f"{KSERVE}.managementState=Removed", f"{KSERVE}.managementState"),
     (case("data-science-cluster"), f"{KSERVE}.managementState=Unmanaged", f"{KSERVE}.managementState"),
     (case("data-science-cluster"), f"{KSERVE}=null", KSERVE.partition(".")[0]),
+    (case("data-science-cluster"), "components.ray.managementState=Unmanaged", "components.ray.managementState"),
+    (case("data-science-cluster"), "components.kueue.managementState=Managed", "components.kueue.managementState"),
+    (case("pki"), "ca.duration=0h", "ca.duration"),
+    (case("inference-gateway", "http"), "http.port=15021", "http.port"),
     (case("kserve-instance"), "spec.managementState=Removed", "spec"),
     (case("data-science-cluster"), f"{KSERVE}.managmentState=Managed", KSERVE),
     (case("data-science-cluster"), "components.ray.managmentState=Managed", "components.ray"),

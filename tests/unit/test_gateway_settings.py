@@ -67,6 +67,7 @@ def plan(**settings: Any) -> dict[str, Any]:
             id="names, but off",
         ),
         pytest.param({"gateway": {"https": {**HTTPS, "port": 80}}}, "IP-PLT-014", "80 for both", id="one port"),
+        pytest.param({"gateway": {"http": {"port": 15021}}}, "IP-PLT-039", "15021", id="a port of the proxy"),
         pytest.param({"gateway": {"https": {"enabled": True}}}, "IP-PLT-015", "DNS names", id="no names"),
         pytest.param(
             {"gateway": {"https": {**HTTPS, "secret": "a", "issuer": {"name": "b"}}}},

@@ -14,6 +14,10 @@ Stops on values that contradict each other, and on a CA bundle that is missing o
 {{- if and .Values.https.enabled (eq (int .Values.http.port) (int .Values.https.port)) .Values.http.enabled -}}
 {{- fail (printf "http.port and https.port: expected different ports, found %d for both." (int .Values.http.port)) -}}
 {{- end -}}
+{{- $certificate := .Values.https.certificate -}}
+{{- if and .Values.https.enabled $certificate.create (not (or $certificate.internalNames .Values.https.hostnames $certificate.extraDnsNames)) -}}
+{{- fail "https.certificate: expected at least one name, found none. List https.hostnames or https.certificate.extraDnsNames, or set internalNames to true." -}}
+{{- end -}}
 {{- if and .Values.http.redirect (not (and .Values.http.enabled .Values.https.enabled)) -}}
 {{- fail "http.redirect: expected both listeners, found one. Enable http and https, or take the redirect away." -}}
 {{- end -}}

@@ -54,6 +54,7 @@ RULES = {
     "IP-PLT-012": "The gateway has a listener.",
     "IP-PLT-013": "`gateway.http.redirect` has both listeners.",
     "IP-PLT-014": "The listeners have different ports.",
+    "IP-PLT-039": "The listeners have no port that the gateway's proxy uses itself.",
     "IP-PLT-015": "An HTTPS listener has host names.",
     "IP-PLT-016": "The certificate of the gateway comes from a Secret or from an issuer, not from both.",
     "IP-PLT-017": "`certificate_authority.issuer` is only for plans in which this installer makes the authority.",

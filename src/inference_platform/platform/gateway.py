@@ -20,6 +20,8 @@ BY_ISSUER, BY_SECRET, WITHOUT = "issuer", "secret", "none"
 PLATFORM_ISSUER = {"kind": "ClusterIssuer", "name": "rhai-ca-issuer"}
 SELF_SIGNED_ISSUER = {"kind": "ClusterIssuer", "name": "opendatahub-selfsigned-issuer"}
 SERVING_SECRET = "inference-gateway-cert-secret"
+#: Metrics of the agent, health, which is in the gateway's Service too, and metrics (observed-gateway.md 2.1).
+PORTS_OF_THE_PROXY = (15020, 15021, 15090)
 
 _ALLOWED = {"labelled": "Selector", "all": "All"}
 _OF_ANY_GATEWAY = frozenset({"external", "namespace_labels"})
@@ -139,6 +141,15 @@ def _listeners(gateway: Mapping[str, Any], report: Reporter) -> Iterator[Finding
             f"gateway.{missing}.enabled false",
             f"Set gateway.{missing}.enabled to true, or take redirect away.",
         )
+    for name, listener in (("http", http), ("https", https)):
+        if listener["enabled"] and listener["port"] in PORTS_OF_THE_PROXY:
+            yield report.error(
+                "IP-PLT-039",
+                ("gateway", name, "port"),
+                "a port that the gateway's proxy does not use itself",
+                show(listener["port"]),
+                f"Choose another one; the proxy has {or_list(list(map(str, PORTS_OF_THE_PROXY)))}.",
+            )
     if https["enabled"]:
         yield from _https(http, https, report)
 
