@@ -90,8 +90,20 @@ def plan(**settings: Any) -> dict[str, Any]:
         pytest.param(
             {**OPENSHIFT, "gateway": {"http": {"enabled": True}}},
             "IP-PLT-018",
-            "Remove gateway.http",
+            "Remove gateway.http. What the listener can have otherwise is in inference_gateway_values",
             id="OpenShift makes the listeners",
+        ),
+        pytest.param(
+            {**OPENSHIFT, "gateway": {"namespace_labels": {"team": "a"}}},
+            "IP-PLT-018",
+            "Remove gateway.namespace_labels. Namespaces with the label inference-platform.io/gateway-access=true may",
+            id="OpenShift's Gateway selects by one label",
+        ),
+        pytest.param(
+            {**OPENSHIFT, "gateway": {"allowed_routes": "all"}},
+            "IP-PLT-018",
+            "Remove gateway.allowed_routes. Namespaces with the label",
+            id="OpenShift's Gateway selects",
         ),
     ],
 )

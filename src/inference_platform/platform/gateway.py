@@ -23,6 +23,9 @@ SERVING_SECRET = "inference-gateway-cert-secret"
 #: Metrics of the agent, health, which is in the gateway's Service too, and metrics (observed-gateway.md 2.1).
 PORTS_OF_THE_PROXY = (15020, 15021, 15090)
 
+#: Where the listener of OpenShift's Gateway is set up.
+_LISTENER_OF_OPENSHIFT = "What the listener can have otherwise is in inference_gateway_values, below openshift-gateway."
+
 _ALLOWED = {"labelled": "Selector", "all": "All"}
 _OF_ANY_GATEWAY = frozenset({"external", "namespace_labels"})
 #: What only the chart of the platform's gateway takes: what it is, and the value that says nothing.
@@ -99,13 +102,16 @@ def _beside_external(
 
 
 def _beside_the_providers(written: Mapping[str, Any], report: Reporter) -> Iterator[Finding]:
+    (label,) = complete({})["namespace_labels"].items()
+    admitted = f"Namespaces with the label {'='.join(label)} may attach routes; those of models have it."
+    instead = {"namespace_labels": admitted, "allowed_routes": admitted}
     for key in sorted(written):
         yield report.error(
             "IP-PLT-018",
             ("gateway", key),
             "nothing but gateway.external, since the provider makes listener and certificate",
             show(written[key]),
-            f"Remove gateway.{key}. Values of the chart go into inference_gateway_values.",
+            f"Remove gateway.{key}. {instead.get(key, _LISTENER_OF_OPENSHIFT)}",
         )
 
 

@@ -159,6 +159,17 @@ def test_values_that_are_no_mapping_or_of_another_distribution_are_told() -> Non
         pytest.param(
             "sail", "istio", {"updateStrategy": "RevisionBased"}, "updateStrategy", "go by the plan.", id="no istiod"
         ),
+        pytest.param(
+            "sail", "istio", {"version": "v1.26.0"}, "version", "go by the plan.", id="images that no mirror has"
+        ),
+        pytest.param(
+            "inference_gateway",
+            "openshift-gateway",
+            {"allowedRoutes": {"label": {"name": "team", "value": "a"}}},
+            "allowedRoutes",
+            "go by the plan.",
+            id="a label that no namespace of models has",
+        ),
         pytest.param("pki", "pki", {"ca": {"secretName": "x"}}, "ca.secretName", "go by the plan.", id="authority"),
         pytest.param("pki", "pki", {"ca": None}, "ca", "", id="nothing in place of a mapping"),
         pytest.param(
