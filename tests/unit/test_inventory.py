@@ -462,10 +462,11 @@ def test_of_many_weights_some_are_named(variables):
     assert finding.found.startswith("hf://a/m0, hf://a/m1, hf://a/m2 and 2 more, which")
 
 
-def test_a_mirror_has_no_scheme(variables):
-    variables["platform_image_registry"] = "https://mirror.example.com"
+@pytest.mark.parametrize("registry", ["https://mirror.example.com", "Mirror.example.com/a", "mirror.example.com/Team"])
+def test_a_mirror_has_no_scheme_and_no_capital_letters(variables, registry):
+    variables["platform_image_registry"] = registry
     found = [finding for finding in validate(variables) if "platform_image_registry" in finding.where]
-    assert [finding.expected for finding in found] == ["host[:port][/path], without a scheme"]
+    assert [finding.expected for finding in found] == ["host[:port][/path] in lower case, without a scheme"]
 
 
 @pytest.mark.parametrize("name", ["missing.json", ""])
