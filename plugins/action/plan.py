@@ -177,11 +177,13 @@ def need_models(names: list[str], rendered: Any) -> None:
 
 
 def without_need_of_credentials(findings: Iterable[Any]) -> list[Any]:
-    """The findings of a run that writes to no cluster: a pull secret that is not there is only told."""
+    """The findings of a run that writes to no cluster: a pull secret or CRD files that are not there are only told."""
     from inference_platform.findings import WARNING
+    from inference_platform.inventory.downloads import NO_FOLDER
     from inference_platform.inventory.pull_secret import ONLY_FOR_WRITING
 
-    return [replace(item, severity=WARNING) if item.code in ONLY_FOR_WRITING else item for item in findings]
+    told = {*ONLY_FOR_WRITING, NO_FOLDER}
+    return [replace(item, severity=WARNING) if item.code in told else item for item in findings]
 
 
 def complete(settings: Mapping[str, Any]) -> dict[str, Any]:

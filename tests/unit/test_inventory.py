@@ -401,6 +401,86 @@ def test_images_that_anybody_may_pull_need_no_pull_secret_but_one_that_is_named_
     assert codes() == []
 
 
+# where files come from ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "url"),
+    [
+        ("platform_crd_mirror", "https://mirror.example.com/crds"),
+        ("platform_crd_mirror", "http://127.0.0.1:8080"),
+        ("platform_crd_mirror", "file:///srv/someone@home/files"),
+        ("platform_crd_mirror", ""),
+        ("platform_chart_mirror", "oci://[::1]:5000/charts"),
+        ("platform_chart_mirror", "https://mirror.example.com/charts/"),
+        ("platform_chart_mirror", None),
+    ],
+)
+def test_a_mirror_that_can_be_asked_is_taken(variables, name, url):
+    assert found({**variables, name: url}) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "url"),
+    [
+        ("platform_crd_mirror", "mirror.example.com/crds"),
+        ("platform_crd_mirror", "/srv/crds"),
+        ("platform_crd_mirror", "file://srv/crds"),
+        ("platform_crd_mirror", "https:///crds"),
+        ("platform_crd_mirror", "oci://mirror.example.com/crds"),
+        ("platform_crd_mirror", "https://mirror.example.com:port/crds"),
+        ("platform_crd_mirror", "https://[::1/crds"),
+        ("platform_chart_mirror", "mirror.example.com/charts"),
+        ("platform_chart_mirror", "file:///srv/charts"),
+        ("platform_chart_mirror", "OCI:/mirror.example.com"),
+    ],
+)
+def test_a_mirror_that_cannot_be_asked_is_refused(variables, name, url):
+    finding = only({**variables, name: url})
+    assert (finding.code, finding.where, finding.found) == ("IP-INV-023", name, show(url))
+    schemes = {
+        "platform_crd_mirror": "https://, http:// or file:///",
+        "platform_chart_mirror": "oci://, https:// or http://",
+    }
+    assert finding.expected == f"a URL that begins with {schemes[name]}"
+
+
+@pytest.mark.parametrize("name", ["platform_crd_mirror", "platform_chart_mirror"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"https://user:{SECRET}@mirror.example.com/x",
+        f"https://{SECRET}@mirror.example.com/x",
+        f"https://user:a/{SECRET}@mirror.example.com/x",
+        f"user:{SECRET}@mirror.example.com/x",
+        f"file://user:{SECRET}@mirror.example.com/x",
+        f"https://mirror.example.com/x?token={SECRET}",
+    ],
+)
+def test_credentials_in_the_url_of_a_mirror_are_refused_and_not_shown(variables, name, url):
+    finding = only({**variables, name: url})
+    assert finding.code == "IP-INV-023"
+    assert SECRET not in str(finding)
+
+
+def test_crd_files_come_from_a_folder_that_is_there(variables, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert found({**variables, "crd_directory": "~"}) == []
+    for path, word in (("~/none", "not there"), (variables["pull_secret_file"], "no folder")):
+        finding = only({**variables, "crd_directory": path})
+        assert (finding.code, finding.where) == ("IP-INV-024", "crd_directory")
+        assert finding.found == f'"{path.replace("~", str(tmp_path))}", which is {word}'
+    assert only({**variables, "crd_directory": "x" * 5000}).code == "IP-INV-024"
+    openshift = {**variables, "provider": "openshift", "models": [], "crd_directory": "/none"}
+    assert found(openshift) == [], "no layer there lays a CRD"
+
+
+def test_crd_files_come_from_a_folder_or_a_mirror(variables, tmp_path):
+    both = {"crd_directory": str(tmp_path), "platform_crd_mirror": "https://mirror.example.com"}
+    finding = only(variables | both)
+    assert (finding.code, finding.found) == ("IP-PLT-029", "both")
+
+
 STILL_OUTSIDE = ("IP-INV-015", "IP-INV-016")
 
 

@@ -12,6 +12,7 @@ apply would conflict with.  So all CRDs are applied, as JSON, several at a time.
 from __future__ import annotations
 
 import hashlib
+import http.client
 import json
 import os
 import tempfile
@@ -27,7 +28,7 @@ from urllib.parse import urlsplit
 
 import yaml
 
-from inference_platform.cluster import errors
+from inference_platform.cluster import errors, redact
 from inference_platform.cluster.apply import CREATE, UPDATE, ApplyResult, Change, ObjectError
 from inference_platform.cluster.client import Cluster
 from inference_platform.cluster.objects import STAMP, Object, Ref, same_content, stamp_of
@@ -81,7 +82,13 @@ def locate(
     cache      folder for downloaded files, by sha256; default `$XDG_CACHE_HOME/inference-platform/crds`
 
     Folders may begin with ~ or name variables of the environment.
+    Raises CrdFileError, also for a mirror with user and password in its URL, which would be in messages.
     """
+    if mirror and "@" in urlsplit(mirror).netloc:
+        raise CrdFileError(
+            "platform_crd_mirror: expected a URL without credentials, found one with user or password. Take them out: "
+            "use a web server that asks for none, or a copy of its files."
+        )
     folder = expanded(cache) if cache else _default_cache()
     found = [
         _from_directory(expanded(directory) / set_name, entry) if directory else _from_lock(entry, mirror, folder)
@@ -315,8 +322,8 @@ def _fetch(name: str, urls: list[str], sha256: str, cache: Path) -> bytes:
     for url in urls:
         try:
             content = download(url)
-        except (OSError, ValueError) as error:
-            failures.append(f"{url}: {error}")
+        except (OSError, ValueError, http.client.HTTPException) as error:
+            failures.append(redact.text(f"{url}: {error}"))
             continue
         found = hashlib.sha256(content).hexdigest()
         if found == sha256:
@@ -330,7 +337,7 @@ def _fetch(name: str, urls: list[str], sha256: str, cache: Path) -> bytes:
 
 
 def download(url: str) -> bytes:
-    """The content behind a URL, asked for again after errors that pass.  Raises OSError."""
+    """What is behind a URL, asked for again after errors that pass.  Raises OSError, ValueError or HTTPException."""
     for attempt in range(1, _DOWNLOAD_ATTEMPTS + 1):
         try:
             with urllib.request.urlopen(url, timeout=_DOWNLOAD_SECONDS) as answer:
@@ -338,7 +345,7 @@ def download(url: str) -> bytes:
         except urllib.error.HTTPError as error:
             if (error.code < 500 and error.code != 429) or attempt == _DOWNLOAD_ATTEMPTS:
                 raise
-        except OSError:
+        except (OSError, http.client.IncompleteRead):
             if attempt == _DOWNLOAD_ATTEMPTS:
                 raise
         time.sleep(0.5 * 2**attempt)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from inference_platform.inventory import mirror, pull_secret
+from inference_platform.inventory import downloads, mirror, pull_secret
 from inference_platform.problems import MISSING, NOT_ALLOWED, RENAMED, UNKNOWN_KEY, WRONG_TYPE
 
 Table = Callable[[tuple[str, ...], Sequence[tuple[str, ...]]], str]
@@ -35,6 +35,8 @@ RULES = {
     pull_secret.TWO_PLACES: "The pull secret comes from a file or from a Secret of the cluster, not from both.",
     pull_secret.CONTENT_AS_PATH: "The pull secret file is named by its path; its content stands neither there nor in "
     "`REGISTRY_AUTH_FILE`.",
+    downloads.WRONG_URL: "A mirror is named by a URL of a kind that it can be asked with, without user and password.",
+    downloads.NO_FOLDER: "`crd_directory` is a folder.",
     mirror.KEPT_IMAGES: "With a registry of your own, every image has it in its reference (warning).",
     mirror.FETCHED_WEIGHTS: "With a registry of your own, weights come from an image or a claim (warning).",
     "IP-INV-020": "A variable of a role has a value of its type.",
@@ -69,6 +71,7 @@ RULES = {
     "IP-PLT-026": "`chart_sha256` names published charts that the plan installs.",
     "IP-PLT-027": "`namespace_quotas` leave room for the models of the inventory (warning).",
     "IP-PLT-028": "`pull_secret_from` is only for providers on which a pull secret is made.",
+    downloads.TWO_SOURCES: "CRD files come from `crd_directory` or from `platform_crd_mirror`, not from both.",
     "IP-PLT-034": "Values for charts are for a release that the plan installs (warning).",
     "IP-PLT-035": "Names in `hard` of `namespace_quotas` are such as Kubernetes counts.",
     "IP-PLT-036": "`namespace_quotas` limit devices that models ask for, or forbid them (warning).",

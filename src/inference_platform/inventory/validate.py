@@ -10,6 +10,7 @@ from typing import Any
 from inference_platform import schema
 from inference_platform.catalog.load import Catalog, load
 from inference_platform.findings import ERROR, WARNING, Finding, errors, show
+from inference_platform.inventory.downloads import check_downloads
 from inference_platform.inventory.mirror import check_mirror
 from inference_platform.inventory.pull_secret import check_path, check_pull_secret
 from inference_platform.inventory.role_inputs import role_inputs
@@ -83,10 +84,12 @@ def examine(
     near = _near_settings(settings, catalog)
     pools: dict[str, dict[str, Any]] = {name: {} for name in _pool_names(variables)}
     if near is None:
+        findings += check_downloads(settings, report, lays_crds=False)
         return Examination(findings + check_schema(settings, sources, pools), None)
     can_be_planned = not any(finding.code.startswith("IP-PLT") for finding in errors(findings)) and not wrong & _OF_PLAN
     platform = resolve(settings if can_be_planned else near, catalog, sources).to_dict()
     platform["pools"] = {**pools, **platform["pools"]}
+    findings += check_downloads(settings, report, lays_crds=any(layer["crds"] for layer in platform["layers"]))
     models = render_inventory(settings, platform, sources)
     findings += [*models.findings, *_unknown_moves(settings, platform, sources, report)]
     if can_be_planned:

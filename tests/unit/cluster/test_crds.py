@@ -204,6 +204,21 @@ def test_folders_may_begin_with_the_home_folder(folder: Path, start: str, monkey
     assert crds.locate("set", [entry], cache=f"{start}/cache")[0].read() == content
 
 
+@pytest.mark.parametrize("user", ["me:hunter2", "hunter2", "me:"])
+def test_a_mirror_with_credentials_is_refused_and_not_shown(user: str, tmp_path: Path) -> None:
+    entry = {"name": NAME, "url": "https://127.0.0.1:1/crd.yaml", "sha256": "0" * 64}
+    with pytest.raises(crds.CrdFileError, match="expected a URL without credentials") as caught:
+        crds.locate("set", [entry], mirror=f"https://{user}@127.0.0.1:1", cache=tmp_path)
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_url_that_is_none_is_told_as_a_file_that_cannot_be_had(tmp_path: Path) -> None:
+    entry = {"name": NAME, "url": "https://127.0.0.1:port/crd.yaml?password=hunter2", "sha256": "0" * 64}
+    with pytest.raises(crds.CrdFileError, match="could not be had") as caught:
+        crds.locate("set", [entry], cache=tmp_path)[0].read()
+    assert "hunter2" not in str(caught.value)
+
+
 def test_an_entry_without_a_url_says_what_to_do() -> None:
     with pytest.raises(crds.CrdFileError, match=r"found not published.*Set `crd_directory`"):
         crds.locate("set", [{"name": NAME, "unpinned": "not published"}])
