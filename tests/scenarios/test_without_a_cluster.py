@@ -101,7 +101,7 @@ def test_an_export_has_the_quotas_and_priorities_that_models_need(folder: Path) 
 def test_a_mirror_is_named_without_a_scheme(folder: Path) -> None:
     run = play(folder, "mirror.yml", "-e", "mirror_registry=https://mirror.example.com/platform")
     assert run.exit_code == 2, run
-    expected = "mirror_registry: expected host[:port][/path], without a scheme"
+    expected = "mirror_registry: expected host[:port][/path] in lower case, without a scheme"
     assert f"{expected}, found 'https://mirror.example.com/platform'." in run.text
 
 
