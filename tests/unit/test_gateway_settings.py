@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import yaml
 
 from inference_platform.inventory import validate
+from inference_platform.paths import CHARTS
 from inference_platform.platform import gateway, resolve
 from inference_platform.platform.resolve import check_settings
 
@@ -86,6 +88,19 @@ def plan(**settings: Any) -> dict[str, Any]:
             "IP-PLT-017",
             "OpenShift makes the authority",
             id="OpenShift makes the authority",
+        ),
+        pytest.param(
+            {**OPENSHIFT, "certificate_authority": {"issuer": {"name": "rhai-ca-issuer"}}},
+            "IP-PLT-017",
+            "Remove certificate_authority. A certificate of your own goes into a Secret beside the Gateway, which "
+            "inference_gateway_values.openshift-gateway.https.secretName names",
+            id="OpenShift takes a certificate of one's own",
+        ),
+        pytest.param(
+            {"cloud_manager": "none", "certificate_authority": {"issuer": {"name": "rhai-ca-issuer"}}},
+            "IP-PLT-030",
+            "signs with this very authority",
+            id="an authority below itself",
         ),
         pytest.param(
             {**OPENSHIFT, "gateway": {"http": {"enabled": True}}},
@@ -187,6 +202,19 @@ def test_for_a_gateway_of_ones_own_nothing_is_made_and_models_name_it() -> None:
     }
     named = {(check["kind"], check["namespace"], check["name"]) for check in found["gates"]["inference_gateway"]}
     assert named == {("Gateway", "edge", "mine")}
+
+
+def test_what_is_said_about_a_certificate_on_openshift_can_be_done() -> None:
+    """The values that the remedy of IP-PLT-017 names are those of the chart, and nothing refuses them."""
+    https = yaml.safe_load((CHARTS / "openshift-gateway" / "values.yaml").read_text(encoding="utf-8"))["https"]
+    assert {"secretName", "serviceCA"} <= https.keys()
+    values = {"openshift-gateway": {"https": {"secretName": "mine", "serviceCA": False}}}
+    assert check_settings({**OPENSHIFT, "inference_gateway_values": values}) == []
+
+
+def test_an_issuer_of_a_namespace_may_have_the_name_of_the_platforms() -> None:
+    issuer = {"kind": "Issuer", "name": "rhai-ca-issuer"}
+    assert check_settings({**BASE, "cloud_manager": "none", "certificate_authority": {"issuer": issuer}}) == []
 
 
 def test_an_authority_may_be_below_an_issuer_of_ones_own() -> None:

@@ -187,16 +187,37 @@ def _https(http: Mapping[str, Any], https: Mapping[str, Any], report: Reporter) 
         )
 
 
+#: Makers of the authority that have no cloud manager.
+OPENSHIFT = "OpenShift"
+_OWN_ISSUER = (
+    "Set cloud_manager to none where the provider can do without, or remove certificate_authority.issuer and set "
+    "gateway.https.issuer alone."
+)
+_OWN_CERTIFICATE = {
+    OPENSHIFT: "Remove certificate_authority. A certificate of your own goes into a Secret beside the Gateway, which "
+    "inference_gateway_values.openshift-gateway.https.secretName names, with serviceCA: false (docs/openshift.md).",
+}
+
+
 def check_authority(settings: Mapping[str, Any], maker: str, report: Reporter) -> Iterator[Finding]:
-    """An authority below an issuer of the user's, where somebody else (``maker``, "" for nobody) makes it."""
-    if maker and "issuer" in (settings.get("certificate_authority") or {}):
+    """An authority below an issuer where somebody else (``maker``, "" for nobody) makes it, or below itself."""
+    if "issuer" not in (settings.get("certificate_authority") or {}):
+        return
+    if not maker and authority(settings)["issuer"] == PLATFORM_ISSUER:
+        yield report.error(
+            "IP-PLT-030",
+            ("certificate_authority", "issuer"),
+            "an issuer that is there before the authority",
+            f"{PLATFORM_ISSUER['kind']} {PLATFORM_ISSUER['name']}, which signs with this very authority",
+            "Name an issuer of your own, or remove certificate_authority: the authority then signs itself.",
+        )
+    if maker:
         yield report.error(
             "IP-PLT-017",
             ("certificate_authority", "issuer"),
             f"no issuer, since {maker} makes the authority and takes every change of it back",
             "an issuer",
-            "Set cloud_manager to none where the provider can do without, or remove certificate_authority.issuer and "
-            "set gateway.https.issuer alone.",
+            _OWN_CERTIFICATE.get(maker, _OWN_ISSUER),
         )
 
 

@@ -157,7 +157,7 @@ def _impossible_combinations(settings: Mapping[str, Any], catalog: Catalog, repo
         own = {**release["namespaces"], **(release["olm"].get("namespaces", {}) if route == OLM else {})}
         yield from pools.check(settings, catalog.providers[provider], own.values(), report)
         maker = f"the cloud manager of the {line} line" if has_engine(release["engine_lines"][line]) else ""
-        yield from gateway.check_authority(settings, "OpenShift" if route == OLM else maker, report)
+        yield from gateway.check_authority(settings, gateway.OPENSHIFT if route == OLM else maker, report)
 
 
 def _refused_ownership(

@@ -77,7 +77,9 @@ def _admission(listener: Object) -> str:
 @check("IP-PRE-071", "Issuers that the inventory names are there and sign what they are asked for", reads=[ISSUERS])
 def issuers(scene: Scene) -> Iterator[Objection]:
     for path, kind, namespace, name in _issuers(scene.plan):
-        issuer = _named([item for item in scene.seen.of(ISSUERS) if item["kind"] == kind], namespace, name)
+        issuer = _of_the_platform(kind, name) or _named(
+            [item for item in scene.seen.of(ISSUERS) if item["kind"] == kind], namespace, name
+        )
         if issuer is None:
             yield _missing(scene, path, f"{kind} {f'{namespace}/' if namespace else ''}{name}")
             continue
@@ -119,14 +121,22 @@ _AUTHORITY, _GATEWAY = "certificate_authority.issuer", "gateway.https.issuer"
 
 
 def _issuers(plan: Mapping[str, Any]) -> Iterator[tuple[str, str, str, str]]:
-    """(setting, kind, namespace, name) of the issuers that are not the platform's own."""
+    """(setting, kind, namespace, name) of the issuers that are not what the setting defaults to."""
     https = plan["gateway"]["https"]
-    wanted = [(_AUTHORITY, plan["authority"]["issuer"], plan["namespaces"]["cert_manager"])]
+    wanted = [(_AUTHORITY, plan["authority"]["issuer"], plan["namespaces"]["cert_manager"], SELF_SIGNED_ISSUER)]
     if https["certificate"] == BY_ISSUER:
-        wanted.append((_GATEWAY, https["issuer"], plan["gateway"]["namespace"]))
-    for path, issuer, namespace in wanted:
-        if issuer not in (PLATFORM_ISSUER, SELF_SIGNED_ISSUER):
+        wanted.append((_GATEWAY, https["issuer"], plan["gateway"]["namespace"], PLATFORM_ISSUER))
+    for path, issuer, namespace, default in wanted:
+        if issuer != default:
             yield path, issuer["kind"], namespace if issuer["kind"] == "Issuer" else "", issuer["name"]
+
+
+def _of_the_platform(kind: str, name: str) -> Object | None:
+    """The issuer of self-signed certificates as the platform makes it, be it there already or not."""
+    ready = {"conditions": [{"type": "Ready", "status": "True"}]}
+    if {"kind": kind, "name": name} != SELF_SIGNED_ISSUER:
+        return None
+    return {"kind": kind, "metadata": {"name": name}, "spec": {"selfSigned": {}}, "status": ready}
 
 
 def _serves(scene: Scene, crd: str) -> bool:

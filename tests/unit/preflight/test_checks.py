@@ -925,6 +925,13 @@ def an_issuer_that_no_client_knows(world: World) -> None:
     world.add("issuers", issuer(selfSigned={}))
 
 
+@case("IP-PRE-071", "warning")
+def the_platforms_issuer_that_no_client_knows(world: World) -> None:
+    """Made by the run, if it is not there yet."""
+    asks_an_issuer(world)
+    world.settings["gateway"]["https"]["issuer"] = {"name": "opendatahub-selfsigned-issuer"}
+
+
 @case("IP-PRE-071")
 def a_wildcard_that_acme_cannot_prove(world: World) -> None:
     asks_an_issuer(world, "*.example.com")
