@@ -137,14 +137,14 @@ def test_a_quota_with_room_for_its_models_is_not_told() -> None:
         ("Pods", "Write pods."),
         ("counts/pods", "Write count/pods."),
         ("requests.nvidia.com/", "Write requests.DOMAIN/NAME for devices, count/KIND.GROUP for objects."),
-        ("limits.hugepages-2Mi", None),
+        ("limits.hugepages-2Mi", "Write requests.hugepages-2Mi."),
     ],
 )
-def test_a_name_that_no_quota_counts_is_refused_with_the_one_that_was_meant(name: str, meant: str | None) -> None:
+def test_a_name_that_no_quota_counts_is_refused_with_the_one_that_was_meant(name: str, meant: str) -> None:
     (found,) = check_settings(settings(namespace_quotas=[{"namespace": "team", "hard": {name: 4}}]))
     assert (found.code, found.severity, found.found) == ("IP-PLT-035", "error", f'"{name}"')
     assert found.where == f"namespace_quotas[0].hard.{name}"
-    assert meant is None or found.remedy == meant
+    assert found.remedy == meant
 
 
 @pytest.mark.parametrize(

@@ -64,7 +64,8 @@ def _is_counted(name: str) -> bool:
 def _meant(name: str, gpu: str) -> str:
     """The name that somebody meant; empty if none is like it."""
     bare = _PREFIX.sub("", name, count=1)
-    if "." in bare.partition("/")[0] and _is_counted(f"requests.{bare}"):
+    unsure = bare in _STANDARD or ("/" in bare and "." not in bare.partition("/")[0])
+    if _is_counted(f"requests.{bare}") and not unsure:
         return f"requests.{bare}"
     last = gpu.rpartition("/")[2]
     known = {
