@@ -24,8 +24,9 @@ OF_THE_PLAN = {
     "startingCSV": "that of olm_operators, or of the release",
     "approval": "Manual",
 }
-#: Inputs of roles that are mappings of texts, which the types of Ansible do not say.
-OF_TEXTS = frozenset({"inference_gateway_service_annotations"})
+#: The input of a role that becomes a value of a chart, the value, and the chart of each route.
+ANNOTATIONS, ANNOTATIONS_VALUE = "inference_gateway_service_annotations", ("service", "annotations")
+ANNOTATED = {"helm": "inference-gateway", "olm": "openshift-gateway"}
 #: In ``decided`` of layers.yml: no setting changes the value.
 OF_NO_SETTING = "platform"
 TYPE_WORDS = {
@@ -48,7 +49,6 @@ def argument_specs(roles: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 def check_role_inputs(roles: Path, given: Mapping[str, Any], where: Callable[[tuple[str, ...]], str]) -> Iterator[Any]:
     """A finding for each input in ``given`` (name: value) of the wrong type or value."""
     from inference_platform.findings import ERROR, Finding, show
-    from inference_platform.platform.chart_values import check_texts
     from inference_platform.schema import load_schema
 
     for name, spec in argument_specs(roles):
@@ -67,25 +67,27 @@ def check_role_inputs(roles: Path, given: Mapping[str, Any], where: Callable[[tu
                 show(given[name]),
                 f"Correct {name}, or remove it to take the default ({show(spec['default'])}).{meant}",
             )
-        elif name in OF_TEXTS:
-            yield from check_texts(given[name], (name,), where)
 
 
 def check_chart_values(
     catalog: Any, given: Mapping[str, Any], where: Callable[[tuple[str, ...]], str]
 ) -> Iterator[Any]:
     """A finding for each entry of a layer's values that is no mapping, or that no release of the layer would get, for
-    each value that the plan decides, and for each that the schema of one of our charts refuses.
+    each value that the plan decides, and for each that the schema of one of our charts refuses, also of an input that
+    becomes a value.
 
     ``catalog`` is that of the package; ``given`` as for `check_role_inputs`.
     """
     from inference_platform.findings import ERROR, Finding, show
     from inference_platform.platform import chart_values
     from inference_platform.platform.plan import SUBSCRIPTION_CHART
-    from inference_platform.platform.resolve import setting
+    from inference_platform.platform.resolve import route_of, setting
     from inference_platform.schema import or_list
 
     distribution = setting(given, "distribution")
+    if isinstance(annotations := given.get(ANNOTATIONS), Mapping):
+        chart = ANNOTATED[route_of(catalog, str(setting(given, "provider")))]
+        yield from chart_values.check_part(chart, ANNOTATIONS_VALUE, annotations, (ANNOTATIONS,), where)
     operators = [release.get("olm", {}).get("operators", {}) for release in catalog.releases.values()]
     for layer in catalog.layers:
         name = f"{layer['name']}_values"

@@ -304,10 +304,16 @@ def _expected(schema: Mapping[str, Any], *, every_limit: bool = False) -> str:
     if "const" in schema:
         return show(schema["const"])
     if "type" not in schema:
-        return "a value"
+        return f"a value{_unwanted(schema)}"
     types = schema["type"]
     words = or_list([_TYPE_WORDS[name] for name in ([types] if isinstance(types, str) else types)])
-    return words + _keys(schema) + _range(schema, () if every_limit else _SAID_BY_ITSELF)
+    return words + _keys(schema) + _range(schema, () if every_limit else _SAID_BY_ITSELF) + _unwanted(schema)
+
+
+def _unwanted(schema: Mapping[str, Any]) -> str:
+    """The values that a schema takes out."""
+    values = [str(value) for value in schema.get("not", {}).get("enum", ())]
+    return f" other than {or_list(values)}" if values else ""
 
 
 def _keys(schema: Mapping[str, Any]) -> str:
@@ -328,6 +334,7 @@ def _range(schema: Mapping[str, Any], unsaid: Collection[tuple[str, int]]) -> st
             ("maxLength", "with a length of at most"),
             ("minItems", "with at least this many items:"),
             ("minProperties", "with at least this many keys:"),
+            ("maxProperties", "with at most this many keys:"),
         )
         if key in schema and (key, schema[key]) not in unsaid
     ]

@@ -18,9 +18,6 @@ from inference_platform.paths import CHARTS
 from inference_platform.problems import Reporter
 from inference_platform.schema import KeyPath, SchemaMistake
 
-#: The schema of annotations: Kubernetes takes nothing but texts.
-_TEXTS = {"type": "object", "additionalProperties": {"type": "string"}}
-
 
 def check(
     chart: str,
@@ -48,9 +45,12 @@ def check(
         )
 
 
-def check_texts(content: Any, place: KeyPath, where: Callable[[KeyPath], str]) -> Iterator[Finding]:
-    """A finding for each value in the mapping ``content``, which is at the path ``place``, that is no text."""
-    for mistake in schema.mistakes(content, schema.validator(_TEXTS)):
+def check_part(
+    chart: str, path: KeyPath, content: Any, place: KeyPath, where: Callable[[KeyPath], str]
+) -> Iterator[Finding]:
+    """A finding for each mistake in the setting ``content`` at ``place``, which becomes the value at ``path``."""
+    rule = _rule(schema.load_schema("values", CHARTS / chart), path)
+    for mistake in schema.mistakes(content, schema.validator(rule)):
         yield _finding(mistake, place, where)
 
 
@@ -109,10 +109,15 @@ def _is_in(content: Any, path: KeyPath) -> bool:
 
 def _meaning(rule: Mapping[str, Any], path: KeyPath) -> str:
     """What the schema says of the value at ``path``, without the full stop."""
+    return str(_rule(rule, path).get("description", "")).removesuffix(".")
+
+
+def _rule(rule: Mapping[str, Any], path: KeyPath) -> Mapping[str, Any]:
+    """The part of a schema for the value at ``path``; empty for one that it does not know."""
     for key in path:
         if isinstance(key, int):
             rule = rule.get("items", {})
         else:
             beyond = rule.get("additionalProperties")
             rule = rule.get("properties", {}).get(key, beyond if isinstance(beyond, Mapping) else {})
-    return str(rule.get("description", "")).removesuffix(".")
+    return rule

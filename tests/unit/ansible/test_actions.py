@@ -284,6 +284,24 @@ def with_dots(path: tuple[str | int, ...]) -> str:
         pytest.param(
             "kserve", "kserve", {"bogus": 1}, "bogus", "IP-INV-001", "charts/kserve/README.md", id="like no other value"
         ),
+        pytest.param(
+            "inference_gateway",
+            "openshift-gateway",
+            {"http": {"port": 15021}},
+            "http.port",
+            "IP-INV-004",
+            "other than 15020, 15021 or 15090",
+            id="a value taken out",
+        ),
+        pytest.param(
+            "sail",
+            "istio",
+            {"pilot": {"extraEnv": {"PILOT_ENABLE_GATEWAY_API": "false"}}},
+            "pilot.extraEnv.PILOT_ENABLE_GATEWAY_API",
+            "IP-INV-004",
+            "a value other than PILOT_ENABLE_GATEWAY_API",
+            id="a name taken out",
+        ),
         pytest.param("sail", "istio", {"pilot": 3}, "pilot", "IP-INV-003", "a mapping", id="of another type"),
         pytest.param(
             "sail",
@@ -335,13 +353,23 @@ def test_charts_of_others_may_take_any_value() -> None:
 
 def test_annotations_of_the_gateway_are_texts() -> None:
     given = {"inference_gateway_service_annotations": {"a": ["ip"], "b": 3, "c": None, "d": True, "e": "true"}}
-    found = check_role_inputs(ROOT / "roles", given, with_dots)
+    found = check_chart_values(load_catalog(), given, with_dots)
     assert {item.where.rpartition(".")[2]: item.remedy for item in found} == {
         "a": "Set a to a text.",
         "b": "Put the value in quotes.",
         "c": "Set c to a text.",
         "d": "Put the value in quotes.",
     }
+
+
+def test_the_gateway_of_openshift_takes_no_more_annotations_than_its_chart() -> None:
+    given = {"inference_gateway_service_annotations": dict.fromkeys("abcdefg", "x")}
+    assert list(check_chart_values(load_catalog(), {"provider": "aws", **given}, with_dots)) == []
+    (found,) = check_chart_values(load_catalog(), {"provider": "openshift", **given}, with_dots)
+    assert (found.where, found.expected) == (
+        "inference_gateway_service_annotations",
+        "a mapping with at most this many keys: 6",
+    )
 
 
 @pytest.mark.parametrize("path", sorted(ROOT.glob("inventories/*/group_vars/all/20-layers.yml")), ids=str)
