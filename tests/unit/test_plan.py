@@ -737,3 +737,14 @@ def test_what_openshift_cannot_do_is_refused_with_the_nearest(settings, code, re
 def test_the_nearest_to_a_refusal_on_openshift_really_works(plan_for):
     assert plan_for("openshift", cloud_manager="none") == plan_for("openshift")
     assert plan_for("openshift", ownership={"gateway_api": "external", "sail": "delegated", "lws": "managed"})
+
+
+def test_what_is_left_to_somebody_else_is_not_taken_over():
+    settings = {
+        "platform_release": "3.4",
+        "provider": "generic",
+        "ownership": {"cert_manager": "external", "sail": "auto"},
+    }
+    assert refusals(**settings, ownership_adopt=["sail", "lws"]) == []
+    (finding,) = refusals(**settings, ownership_adopt=["sail", "cert_manager"])
+    assert (finding.code, finding.where, finding.found) == ("IP-PLT-031", "ownership_adopt[1]", "cert_manager")

@@ -73,6 +73,7 @@ RULES = {
     "IP-PLT-028": "`pull_secret_from` is only for providers on which a pull secret is made.",
     downloads.TWO_SOURCES: "CRD files come from `crd_directory` or from `platform_crd_mirror`, not from both.",
     "IP-PLT-030": "`certificate_authority.issuer` is not the issuer that signs with this authority.",
+    "IP-PLT-031": "`ownership_adopt` names nothing that `ownership` leaves to somebody else.",
     "IP-PLT-034": "Values for charts are for a release that the plan installs (warning).",
     "IP-PLT-035": "Names in `hard` of `namespace_quotas` are such as Kubernetes counts.",
     "IP-PLT-036": "`namespace_quotas` limit devices that models ask for, or forbid them (warning).",

@@ -147,6 +147,7 @@ def _impossible_combinations(settings: Mapping[str, Any], catalog: Catalog, repo
     yield from published.check(settings, release.get("charts", {}), report)
     if provider in release["providers"]:
         yield from _refused_ownership(settings, release, provider, report)
+        yield from _refused_adoption(settings, report)
         yield from _refused_load_balancer(settings, catalog, provider, report)
         yield from _refused_mirror(settings, catalog, provider, report)
         yield from _refused_operators(settings, catalog, provider, release, report)
@@ -180,6 +181,20 @@ def _refused_ownership(
                 f"{or_list(possible)} {manager}",
                 f"{wanted}; {refusal['reason']}",
                 f"The nearest that works: {refusal['nearest']}.",
+            )
+
+
+def _refused_adoption(settings: Mapping[str, Any], report: Reporter) -> Iterator[Finding]:
+    """What is left to somebody else is not taken over from them."""
+    owners = setting(settings, "ownership") or {}
+    for index, name in enumerate(setting(settings, "ownership_adopt") or []):
+        if owners.get(name) == gateway.EXTERNAL:
+            yield report.error(
+                "IP-PLT-031",
+                ("ownership_adopt", index),
+                f"no dependency that ownership leaves to somebody else (ownership.{name}: {gateway.EXTERNAL})",
+                name,
+                f"Take {name} out of ownership_adopt to use what is there, or change ownership.{name}.",
             )
 
 
