@@ -46,8 +46,7 @@ class ActionModule(PlatformAction):
 
     def perform(self, arguments: dict[str, Any]) -> dict[str, Any]:
         from inference_platform import catalog, inventory, paths, platform
-        from inference_platform.credentials import is_content
-        from inference_platform.findings import errors, show
+        from inference_platform.findings import errors
         from inference_platform.platform import unused_values
         from inference_platform.problems import Reporter
 
@@ -55,10 +54,7 @@ class ActionModule(PlatformAction):
         sources = inventory.Sources.load(arguments["inventories"] or self.task_vars["ansible_inventory_sources"])
         extra = load_extra_vars(self._loader)
         if stray := extra.get("_raw_params"):
-            raise AnsibleActionFail(
-                f"-e: expected NAME=VALUE, found {'a text that is not shown' if is_content(stray) else show(stray)}. "
-                "Write a list without spaces, as in -e only=one,other."
-            )
+            raise AnsibleActionFail(about_stray(stray))
         variables, unresolved = self._given({**sources.variables, **extra}, without=OF_PLAYBOOKS & set(extra))
         for name in extra:
             sources.variables.pop(name, None)  # it comes from -e, not from the file
@@ -145,6 +141,15 @@ def in_one_line(plan: Mapping[str, Any], evidence: str, rendered: Any, warnings:
     models = ", ".join(parts) if rendered.models or aside else "no models"
     layers = f"release {plan['release']} for {plan['provider']}{evidence}: {len(plan['layers'])} layers"
     return f"{layers}; {models}; {quantity(warnings, 'warning') if warnings else 'no warnings'}"
+
+
+def about_stray(text: str) -> str:
+    """What is said of a word of -e that is no NAME=VALUE; what may be a piece of a pull secret is not shown."""
+    from inference_platform.credentials import is_content
+    from inference_platform.findings import show
+
+    found = "a text that is not shown" if is_content(text) else show(text)
+    return f"-e: expected NAME=VALUE, found {found}. Write a list without spaces, as in -e only=one,other."
 
 
 def strange_tags(option: str, given: Iterable[str], known: list[str], layers: list[str]) -> Iterator[str]:

@@ -452,6 +452,12 @@ def test_a_role_input_that_is_named_like_a_setting_is_told_with_it() -> None:
     assert found.remedy.endswith("Or did you mean model_profiles?")
 
 
+def test_pieces_of_a_pull_secret_behind_e_are_not_shown() -> None:
+    assert 'found "v2". Write a list without spaces' in plan.about_stray("v2")
+    for piece in ('{"vault.example.com": {"auth": "hunter2"}}}', "{hunter2:", "auth: 'hunter2'", "hunter2\n"):
+        assert "hunter2" not in plan.about_stray(piece)
+
+
 def test_settings_are_complete_with_defaults(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("REGISTRY_AUTH_FILE", str(tmp_path / "auth.json"))
     settings = plan.complete({"provider": "aws"})
