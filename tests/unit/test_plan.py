@@ -700,6 +700,18 @@ def test_on_openshift_istio_is_waited_for_as_it_is_with_olm_and_without(plan_for
     assert not [check for check in checks if "sailoperator" in str(check)]
 
 
+def test_an_istio_of_ours_is_there_once_istiod_runs_the_image_of_the_plan(plan_for):
+    """Istio/default says Healthy of the control plane of before, while its operator is replaced."""
+    plan = plan_for("generic")
+    (check,) = [check for check in plan.gates["sail"] if check["check"] == "field" and check["kind"] == "Deployment"]
+    assert re.search(check["matches"], plan.images["istiod"])
+    mirrored = f"mirror.example.com/istio/pilot@{plan.images['istiod'].partition('@')[2]}"
+    assert re.search(check["matches"], mirrored)
+    assert not re.search(check["matches"], plan.images["istio_proxy"])
+    delegated = plan_for("aws").gates["sail"]
+    assert not [check for check in delegated if check.get("kind") == "Deployment" and check["check"] == "field"]
+
+
 def test_a_secret_to_copy_is_refused_where_no_pull_secret_is_made(plan_for):
     named = {"namespace": "vault", "name": "registry"}
     (finding,) = refusals(platform_release="3.4", provider="openshift", pull_secret_from=named)

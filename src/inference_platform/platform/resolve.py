@@ -382,7 +382,7 @@ def _plan(choice: _Choice, catalog: Catalog) -> Plan:
             "namespaces": made if choice.pull_secret else [],
         },
         crds=crds,
-        gates=_gates(choice, catalog, layers, crds, namespaces, engine),
+        gates=_gates(choice, catalog, layers, crds, namespaces, engine, images),
         engine=engine,
         gateway=_gateway(choice, catalog),
         authority=choice.authority,
@@ -653,6 +653,7 @@ def _gates(
     crds: Mapping[str, Mapping[str, Any]],
     namespaces: Mapping[str, str],
     engine: Mapping[str, Any] | None,
+    images: Mapping[str, str],
 ) -> dict[str, list[dict[str, Any]]]:
     condition = _gateway_condition(choice, catalog)
     facts: dict[str, Any] = {
@@ -675,6 +676,8 @@ def _gates(
             for key, value in entry.items()
         },
         **{f"engine.{key}": value for key, value in (engine or {}).items() if key != "spec"},
+        # A mirror has another place for an image, and the same digest.
+        **{f"digests.{name}": image.rpartition("@")[2] for name, image in images.items()},
     }
     crd_names = {name: [file["name"] for file in entry["files"]] for name, entry in crds.items()}
     by_name = {layer["name"]: layer for layer in catalog.layers}

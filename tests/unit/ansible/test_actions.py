@@ -304,12 +304,12 @@ def with_dots(path: tuple[str | int, ...]) -> str:
         ),
         pytest.param("sail", "istio", {"pilot": 3}, "pilot", "IP-INV-003", "a mapping", id="of another type"),
         pytest.param(
-            "sail",
-            "sail-operator",
-            {"istioImages": [{"version": "v1.27.0"}]},
-            "istioImages.0.images",
+            "platform_operator",
+            "rhai-operator",
+            {"relatedImages": [{"name": "RELATED_IMAGE_X"}]},
+            "relatedImages.0.value",
             "IP-INV-005",
-            "Add images.",
+            "Add value.",
             id="a part of a list, which takes the place of the chart's",
         ),
         pytest.param(
@@ -382,7 +382,7 @@ def test_examples_of_chart_values_in_the_samples_are_right(path: Path) -> None:
 
 
 #: Values that a role gives from the plan and a user may have otherwise: nothing else goes by them.
-FREE = {"images", "relatedImages", "istioImages", "service", "sail-operator.version"}
+FREE = {"images", "relatedImages", "service", "sail-operator.version"}
 
 
 def releases_of_own_charts() -> dict[str, dict[str, Any]]:
