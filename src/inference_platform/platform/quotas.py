@@ -51,9 +51,7 @@ def check_names(settings: Mapping[str, Any], gpu: str, report: Reporter) -> Iter
                     (SETTING, index, "hard", name),
                     f"a name that quotas count, such as requests.{gpu}, requests.cpu, pods or count/jobs.batch",
                     show(name),
-                    f"Write {meant}."
-                    if meant
-                    else "Write requests.DOMAIN/NAME for devices, count/KIND.GROUP for objects.",
+                    f"Write {meant}.",
                 )
 
 
