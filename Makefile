@@ -32,20 +32,20 @@ $(LOCKED): requirements.lock pyproject.toml
 tools: $(LOCKED) ## Build the programs of the embedded cluster (once, then cached)
 	@$(BIN)/python -m embedded_cluster build
 
-guidellm: $(GUIDELLM)/.locked ## Install GuideLLM for playbooks/benchmark.yml (once, 430 MB)
-
-$(GUIDELLM)/.locked: requirements-guidellm.lock
-	@echo "Installing GuideLLM in $(GUIDELLM)"
-	@$(PYTHON) -m venv --clear $(GUIDELLM)
-	@$(GUIDELLM)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-guidellm.lock
-	@touch $@
+guidellm: ## Install GuideLLM for playbooks/benchmark.yml (once, 430 MB)
+	@cmp -s requirements-guidellm.lock $(GUIDELLM)/.locked || { \
+	  echo "Installing GuideLLM in $(GUIDELLM)" \
+	  && $(PYTHON) -m venv --clear $(GUIDELLM) \
+	  && $(GUIDELLM)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes \
+	    -r requirements-guidellm.lock \
+	  && cp requirements-guidellm.lock $(GUIDELLM)/.locked; }
 
 demo: $(LOCKED) ## From nothing to an answer of a model: embedded cluster, site.yml, report, a completion
 	@$(BIN)/python -m embedded_cluster up --name $(CLUSTER)
 	@EMBEDDED_CLUSTER=$(CLUSTER) $(BIN)/ansible-playbook -i inventories/local site.yml
 	@$(BIN)/python -m embedded_cluster ask --name $(CLUSTER)
 
-test: $(LOCKED) $(GUIDELLM)/.locked ## Run all tests: lint, unit, rendered objects, scenarios on embedded clusters
+test: $(LOCKED) guidellm ## Run all tests: lint, unit, rendered objects, scenarios on embedded clusters
 	@$(MAKE) --no-print-directory lint
 	@$(BIN)/python -m embedded_cluster build
 	@$(BIN)/python -m pytest tests -m "not combination"
